@@ -1,0 +1,19 @@
+"""Run by `astro dev parse` and `astro deploy`: every DAG loads."""
+
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+
+PROJECT = Path(__file__).resolve().parents[1]
+EXCEPTIONS = (PROJECT / ".astro" / "dag_integrity_exceptions.txt").read_text().splitlines()
+
+
+def test_dags_load():
+    errors = {
+        file: error
+        for file, error in DagBag(PROJECT / "dags").import_errors.items()
+        if Path(file).resolve().relative_to(PROJECT).as_posix() not in EXCEPTIONS
+    }
+    if errors:
+        pytest.fail("\n".join(f"{file}: {error}" for file, error in errors.items()))

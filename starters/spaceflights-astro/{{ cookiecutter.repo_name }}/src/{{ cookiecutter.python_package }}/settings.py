@@ -1,0 +1,7 @@
+"""Project settings: https://docs.kedro.org/en/stable/configure/configuration_basics/"""
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "config_patterns": {"airflow": ["airflow*", "airflow/**"]},
+}
