@@ -209,9 +209,10 @@ def main() -> int:
         )
         tasks = airflow.tasks("demo", run_id)
         failed = [airflow.log("demo", run_id, task) for task in tasks if task["state"] == "failed"]
-        started = airflow.get(f"dags/demo/dagRuns/{run_id}")
+        run = airflow.get(f"dags/demo/dagRuns/{run_id}")
 
-    table = Table(title=f"DAG run {run_id}: {state}, {started['duration']:.1f} s")
+    console.print(f"\nDAG run {run_id}: {state} in {run['duration']:.1f} s")
+    table = Table()
     table.add_column("task")
     table.add_column("state")
     table.add_column("seconds", justify="right")
@@ -224,14 +225,15 @@ def main() -> int:
         return 1
 
     [metrics] = project.glob("data/08_reporting/metrics.json/*/metrics.json")
-    table = Table(title=str(metrics.relative_to(project)))
+    console.print(f"\n{metrics.relative_to(project)}", soft_wrap=True)
+    table = Table()
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in json.loads(metrics.read_text()).items():
         table.add_row(name, f"{value:.4g}")
     console.print(table)
     console.print(
-        "The same project with Airflow's UI:\n"
+        "\nThe same project with Airflow's UI:\n"
         f"  . {BIN.relative_to(ROOT)}/activate && make -C {project.relative_to(ROOT)} airflow",
         soft_wrap=True,
     )

@@ -110,6 +110,7 @@ def main() -> None:
     else:
         try:
             write_dag(project)
+            print("The Airflow DAG is in dags/.")
         except (Exception, SystemExit) as error:
             print(f"The DAG is not written yet: {type(error).__name__}: {error}. {LATER}")
     for cache in list(project.rglob("__pycache__")):

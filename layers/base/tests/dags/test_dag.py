@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from kedro.io import MemoryDataset
 
 PROJECT = Path(__file__).resolve().parents[2]
 DAG_FILES = sorted(PROJECT.glob("dags/*_airflow*_dag.py"))
-ENVIRONMENT = {**os.environ, "DO_NOT_TRACK": "1", "PYTHONPATH": str(PROJECT / "dags")}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT / "dags")}
 FORBIDDEN = ["kedro", "{{ cookiecutter.python_package }}", "pandas", "sklearn", "matplotlib"]
 
 
@@ -62,13 +63,8 @@ def test_importing_the_dag_imports_no_project_code(dag_file, dag):
     )
 
 
-def test_datasets_that_cross_tasks_are_persisted(dag):
-    from kedro.framework.session import KedroServiceSession
-    from kedro.framework.startup import bootstrap_project
-    from kedro.io import MemoryDataset
-
-    bootstrap_project(PROJECT)
-    catalog = KedroServiceSession.create(env="airflow", project_path=PROJECT).load_context().catalog
+def test_datasets_that_cross_tasks_are_persisted(dag, load_catalog):
+    catalog = load_catalog("airflow")
     writer = {name: task for task in dag.tasks for node in task.nodes for name in node.outputs}
     crossing = {
         name

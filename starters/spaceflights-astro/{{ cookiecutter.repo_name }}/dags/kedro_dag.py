@@ -11,7 +11,6 @@ import hashlib
 import logging.config
 import os
 import re
-import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -299,7 +298,6 @@ def run_nodes(
     if config.is_file():
         os.environ["KEDRO_LOGGING_CONFIG"] = str(config)
     _leave_handlers_to_airflow()
-    warnings.filterwarnings("ignore", module=r"kedro\.")  # about Kedro's own code
 
     from kedro.framework.project import pipelines
     from kedro.framework.session import KedroServiceSession

@@ -1,0 +1,35 @@
+.DEFAULT_GOAL := help
+STARTER ?= spaceflights-astro
+PYTHON ?= python3
+UV := VIRTUAL_ENV=.venv .venv/bin/uv pip
+export DO_NOT_TRACK := 1
+
+help: ## List the verbs
+	@awk -F ' *## ' '/^[a-z-]+:.* ## / { sub(/:.*/, "", $$1); printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/demo ## Create a project and run its DAG on a real local Airflow (STARTER=astro-airflow-iris)
+	@$(UV) install --quiet --reinstall-package kedro-airflow-starters .
+	@.venv/bin/python demo.py $(STARTER)
+
+test: .venv/test ## Run all tests
+	.venv/bin/python -m pytest
+
+test-fast: .venv/test ## Run the tests that need a minute
+	.venv/bin/python -m pytest -m "not slow"
+
+starters: ## Write starters/ from layers/
+	$(PYTHON) compose.py
+
+docs: .venv/test ## Build the documentation into site/
+	.venv/bin/python -m mkdocs build --strict
+
+bench: .venv/test ## Measure what creating a project costs
+	.venv/bin/python benchmarks/creation.py
+
+.venv/demo .venv/test: pyproject.toml
+	@test -x .venv/bin/uv || { $(PYTHON) -m venv .venv && .venv/bin/pip install --quiet uv; }
+	@echo "Installing into .venv (the first time takes a few minutes)"
+	@$(UV) install --quiet --compile-bytecode --group $(notdir $@) .
+	@touch $@
+
+.PHONY: help demo test test-fast starters docs bench

@@ -1,0 +1,21 @@
+import os
+from pathlib import Path
+
+import pytest
+from kedro.framework.session import KedroServiceSession
+from kedro.framework.startup import bootstrap_project
+
+os.environ["DO_NOT_TRACK"] = "1"  # tests send no telemetry
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def load_catalog():
+    """Load the catalog of an environment."""
+    bootstrap_project(PROJECT)
+
+    def load(env="base"):
+        session = KedroServiceSession.create(project_path=PROJECT, env=env)
+        return session.load_context().catalog
+
+    return load
