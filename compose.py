@@ -45,7 +45,7 @@ def stale(starter: Path, files: dict[str, bytes]) -> list[str]:
 
 
 def main() -> int:
-    """Write the starters, or with ``--check`` name the stale files and return 1 if there are any."""
+    """Write the starters, or with ``--check`` only name the stale files and return 1."""
     unknown = sys.argv[1:] not in ([], ["--check"])
     if unknown:
         print("usage: python compose.py [--check]", file=sys.stderr)
@@ -64,7 +64,10 @@ def main() -> int:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
     if changed and "--check" in sys.argv:
-        print("starters/ is not what layers/ and hooks/ give: run `python compose.py`", file=sys.stderr)
+        print(
+            "starters/ is not what layers/ and hooks/ give: run `python compose.py`",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

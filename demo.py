@@ -105,7 +105,9 @@ class LocalAirflow:
             time.sleep(0.5)
             try:
                 health = self.api.get("/api/v2/monitor/health").json()
-                if all(health[part]["status"] == "healthy" for part in ("scheduler", "dag_processor")):
+                if all(
+                    health[part]["status"] == "healthy" for part in ("scheduler", "dag_processor")
+                ):
                     token = self.api.get("/auth/token").raise_for_status().json()["access_token"]
                     self.api.headers["Authorization"] = f"Bearer {token}"
                     return
@@ -171,7 +173,9 @@ class LocalAirflow:
     def log(self, dag_id: str, run_id: str, task: dict) -> str:
         """Read the log file of a task instance's last try."""
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
-        return (folder / f"task_id={task['task_id']}" / f"attempt={task['try_number']}.log").read_text()
+        return (
+            folder / f"task_id={task['task_id']}" / f"attempt={task['try_number']}.log"
+        ).read_text()
 
 
 def create_project(starter: str, folder: Path) -> Path:

@@ -106,7 +106,9 @@ def main() -> None:
     if any(project.glob(f"dags/*_{ENV}*_dag.py")):
         print("The DAG in dags/ stays as it is. `make dag` writes it again.")
     elif not all(importlib.util.find_spec(name) for name in ("kedro", "kedro_airflow")):
-        print(f"The DAG is not written yet: kedro and kedro-airflow are not installed here. {LATER}")
+        print(
+            f"The DAG is not written yet: kedro and kedro-airflow are not installed here. {LATER}"
+        )
     else:
         try:
             write_dag(project)

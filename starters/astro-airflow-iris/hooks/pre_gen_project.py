@@ -32,17 +32,17 @@ def problem(project_name: str, repo_name: str, python_package: str) -> str | Non
         )
     if keyword.iskeyword(python_package) or python_package in sys.stdlib_module_names | NEEDED:
         return (
-            f"python_package {python_package!a} is the name of a Python keyword or of a module that "
-            "the project needs. Choose another name."
+            f"python_package {python_package!a} is the name of a Python keyword or of a module "
+            "that the project needs. Choose another name."
         )
     return None
 
 
 if __name__ == "__main__":
     error = problem(
-        project_name={{ cookiecutter.project_name | jsonify }},
-        repo_name={{ cookiecutter.repo_name | jsonify }},
-        python_package={{ cookiecutter.python_package | jsonify }},
+        project_name={{cookiecutter.project_name | jsonify}},
+        repo_name={{cookiecutter.repo_name | jsonify}},
+        python_package={{cookiecutter.python_package | jsonify}},
     )
     if error:
         print(f"Project not created. {error}", file=sys.stderr)

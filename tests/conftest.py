@@ -1,0 +1,129 @@
+"""The ways to create a project, and the template as a git repository and as an installed wheel."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from compose import STARTERS
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+NAME = "Space Flights"
+ENVIRONMENT = {
+    **{key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "KEDRO"))},
+    "DO_NOT_TRACK": "1",
+    "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+    "GIT_AUTHOR_NAME": "Tester",
+    "GIT_AUTHOR_EMAIL": "tester@example.org",
+    "GIT_COMMITTER_NAME": "Tester",
+    "GIT_COMMITTER_EMAIL": "tester@example.org",
+    "KEDRO_LOGGING_CONFIG": str(ROOT / "tests" / "logging.yml"),
+}
+
+
+def run(*command: object, cwd: Path, check: bool = True, **options) -> subprocess.CompletedProcess:
+    """Run a command without a terminal, and show its output when it fails."""
+    options.setdefault("env", ENVIRONMENT)
+    if "input" not in options:
+        options["stdin"] = subprocess.DEVNULL
+    command = [str(part) for part in command]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, **options)
+    if check and done.returncode:
+        pytest.fail(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def venv(folder: Path, *requirements: object) -> Path:
+    """Make a virtual environment with these requirements and return its bin folder."""
+    run("uv", "venv", "--quiet", "--python", sys.executable, folder, cwd=ROOT)
+    if requirements:
+        install = ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", folder]
+        run(*install, *requirements, cwd=ROOT)
+    return folder / "bin"
+
+
+@pytest.fixture(params=STARTERS)
+def starter(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory) -> Path:
+    """The files of this repository as they are now, committed to a repository of their own."""
+    folder = tmp_path_factory.mktemp("template") / "kedro-airflow-starters"
+    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target)
+    run("git", "init", "--quiet", "--initial-branch=main", cwd=folder)
+    run("git", "add", "--force", ".", cwd=folder)
+    run("git", "commit", "--quiet", "--message=Template", cwd=folder)
+    run("git", "tag", "v0.1.0", cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel of this repository."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run("uv", "build", "--quiet", "--wheel", "--out-dir", folder, ROOT, cwd=ROOT)
+    [path] = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="session")
+def installed(wheel, tmp_path_factory) -> Path:
+    """The bin folder of an environment with nothing but the wheel: kedro and kedro-airflow."""
+    return venv(tmp_path_factory.mktemp("installed") / "venv", wheel)
+
+
+def answers(name: str = NAME) -> dict[str, str]:
+    """What a user who gives this name and keeps all defaults has answered."""
+    name = name.strip()
+    return {
+        "project_name": name,
+        "repo_name": name.replace(" ", "-").replace("_", "-").lower(),
+        "python_package": name.replace(" ", "_").replace("-", "_").lower(),
+    }
+
+
+def kedro_new(template: Path, starter: str, cwd: Path, given: dict[str, str], **options):
+    """Create a project by `kedro new --config`."""
+    config = cwd / "answers.yml"
+    config.write_text(yaml.safe_dump(given))
+    command = ["kedro", "new", "--starter", template, f"--directory=starters/{starter}"]
+    return run(*command, "--config", config, cwd=cwd, **options)
+
+
+def cookiecutter(template: Path, starter: str, cwd: Path, given: dict[str, str], **options):
+    """Create a project by `cookiecutter --directory`."""
+    command = ["cookiecutter", template, f"--directory=starters/{starter}", "--no-input"]
+    return run(*command, *(f"{key}={value}" for key, value in given.items()), cwd=cwd, **options)
+
+
+def copier_copy(template: Path, starter: str, cwd: Path, given: dict[str, str], **options):
+    """Create a project by `copier copy` in the folder that the others would choose."""
+    data = [f"--data={key}={value}" for key, value in {"starter": starter, **given}.items()]
+    command = ["copier", "copy", "--trust", "--defaults", "--vcs-ref=HEAD", *data]
+    folder = "./" + given["repo_name"].replace("/", "-")
+    return run(*command, template, folder, cwd=cwd, **options)
+
+
+GENERATORS: list[Callable] = [kedro_new, cookiecutter, copier_copy]
+
+
+def files(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """The mode and the content of every file below a folder, except copier's answers."""
+    return {
+        path.relative_to(folder).as_posix(): (path.stat().st_mode, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".copier-answers.yml"
+    }

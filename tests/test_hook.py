@@ -1,0 +1,115 @@
+"""The hook writes the DAG with little, touches nothing else, and never fails a creation."""
+
+import shutil
+import sys
+
+import pytest
+
+from tests.conftest import ENVIRONMENT, NAME, ROOT, answers, cookiecutter, run, venv
+
+HOOK = ROOT / "hooks" / "post_gen_project.py"
+DAG = "dags/space_flights_airflow_dag.py"
+NO_NETWORK = """
+import socket
+
+def refuse(*_, **__):
+    open("network-used", "w").close()
+    raise OSError("no network in this test")
+
+socket.getaddrinfo = socket.socket.connect = refuse
+"""
+
+
+@pytest.fixture(scope="module")
+def project_without_dag(template, tmp_path_factory):
+    """A project as it is when the hook starts."""
+    folder = tmp_path_factory.mktemp("project")
+    cookiecutter(template, "spaceflights-astro", folder, answers())
+    (folder / "space-flights" / DAG).unlink()
+    return folder / "space-flights"
+
+
+@pytest.fixture
+def project(project_without_dag, tmp_path):
+    return shutil.copytree(project_without_dag, tmp_path / "space-flights")
+
+
+def names(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def run_hook(project, python=sys.executable, **environment):
+    return run(python, HOOK, cwd=project, env=ENVIRONMENT | environment)
+
+
+def test_dag_is_written_where_only_kedro_and_kedro_airflow_are_installed(installed, project):
+    run(installed / "python", "-c", "import kedro, kedro_airflow", cwd=project)
+    for library in ("airflow", "matplotlib", "pandas", "sklearn"):
+        missing = run(installed / "python", "-c", f"import {library}", cwd=project, check=False)
+        assert "ModuleNotFoundError" in missing.stderr
+    run_hook(project, installed / "python")
+    assert "train_model_node" in (project / DAG).read_text()
+
+
+def test_dag_is_the_same_with_and_without_the_libraries(project, installed):
+    run_hook(project, installed / "python")
+    without = (project / DAG).read_text()
+    command = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
+    run(*command, "--jinja-file=conf/airflow/dag.py.j2", cwd=project)
+    assert (project / DAG).read_text() == without
+
+
+def test_hook_uses_no_network_and_leaves_only_the_dag(project, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(NO_NETWORK)
+    (tmp_path / "tmp").mkdir()
+    before = names(project)
+    run_hook(project, PYTHONPATH=str(tmp_path / "site"), TMPDIR=str(tmp_path / "tmp"))
+    assert names(project) - before == {DAG}
+    assert before <= names(project)
+    assert names(tmp_path / "tmp") == set()
+
+
+def test_hook_removes_byte_code_that_an_installed_template_carries(project):
+    (project / "dags" / "__pycache__").mkdir()
+    run_hook(project)
+    assert [name for name in names(project) if "__pycache__" in name] == []
+
+
+def test_without_kedro_one_message_says_what_to_run(project, tmp_path):
+    bare = venv(tmp_path / "bare")
+    done = run_hook(project, bare / "python")
+    assert done.stdout.count("\n") == 1 and done.stderr == ""
+    assert "`make install` and `make dag`" in done.stdout
+    assert not (project / DAG).exists()
+
+
+@pytest.mark.parametrize(
+    "file, text",
+    [
+        ("conf/airflow/airflow.yml", "default: ["),
+        ("conf/airflow/dag.py.j2", "{% nothing %}"),
+        ("src/space_flights/pipeline_registry.py", "raise SystemExit(3)"),
+        ("src/space_flights/settings.py", "def"),
+        ("pyproject.toml", "["),
+    ],
+)
+def test_hook_does_not_fail_whatever_goes_wrong(project, file, text):
+    (project / file).write_text(text)
+    done = run_hook(project)
+    assert "`make install` and `make dag`" in done.stdout
+    assert not (project / DAG).exists()
+
+
+def test_hook_keeps_a_dag_that_is_there(project):
+    (project / DAG).write_text("# mine")
+    assert "stays as it is" in run_hook(project).stdout
+    assert (project / DAG).read_text() == "# mine"
+
+
+def test_creation_succeeds_where_the_generator_lacks_kedro(template, tmp_path):
+    tools = venv(tmp_path / "tools", "cookiecutter")
+    command = ["cookiecutter", template, "--directory=starters/spaceflights-astro", "--no-input"]
+    done = run(tools / command[0], *command[1:], f"project_name={NAME}", cwd=tmp_path)
+    assert "`make install` and `make dag`" in done.stdout
+    assert (tmp_path / "space-flights" / "pyproject.toml").is_file()

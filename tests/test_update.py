@@ -1,0 +1,135 @@
+"""`copier update` brings what is new in the template and keeps what is the user's."""
+
+import shutil
+
+import pytest
+
+from tests.conftest import NAME, answers, copier_copy, run
+
+STARTER = "spaceflights-astro"
+IN_TEMPLATE = f"starters/{STARTER}/{{{{ cookiecutter.repo_name }}}}"
+NODES = "src/space_flights/pipelines/data_science/nodes.py"
+PIPELINE = "src/space_flights/pipelines/data_science/pipeline.py"
+DAG = "dags/space_flights_airflow_dag.py"
+
+
+def commit(folder, message):
+    run("git", "add", "--all", cwd=folder)
+    run("git", "commit", "--quiet", f"--message={message}", cwd=folder)
+
+
+def replace(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.fixture(scope="module")
+def releases(template, tmp_path_factory):
+    """The template with a second release, v0.2.0, that changes, adds and removes files."""
+    folder = tmp_path_factory.mktemp("releases") / "template"
+    shutil.copytree(template, folder)
+    project = folder / IN_TEMPLATE
+    replace(project / "README.md", "`make help` lists all verbs.", "`make help` lists every verb.")
+    replace(project / "conf/airflow/airflow.yml", "max_active_runs: 3", "max_active_runs: 4")
+    nodes = project / "src/{{ cookiecutter.python_package }}/pipelines/data_science/nodes.py"
+    replace(nodes, "import logging\n", "# Release 2\nimport logging\n")
+    replace(project / "docker-compose.override.yml", "services:", "# Release 2\nservices:")
+    replace(project / "dags/kedro_dag.py", 'ui_color = "#ffe36e"', 'ui_color = "#abcdef"')
+    (project / "NEWS.md").write_text("News of {{ cookiecutter.project_name }}\n")
+    (project / "packages.txt").unlink()
+    commit(folder, "Release 2")
+    run("git", "tag", "v0.2.0", cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def project(releases, tmp_path_factory):
+    """A project of v0.1.0 that its user has changed, with a new DAG for a changed pipeline."""
+    data = {"starter": STARTER, **answers()}
+    command = ["copier", "copy", "--trust", "--defaults", "--quiet", "--vcs-ref=v0.1.0"]
+    command += [f"--data={key}={value}" for key, value in data.items()]
+    folder = tmp_path_factory.mktemp("project") / "space-flights"
+    run(*command, releases, folder, cwd=folder.parent)
+    run("git", "init", "--quiet", cwd=folder)
+    commit(folder, "Create")
+    replace(folder / NODES, "return LinearRegression()", "return LinearRegression(positive=True)")
+    replace(folder / "README.md", "## Change", "Our words.\n\n## Change")
+    replace(folder / "conf/airflow/airflow.yml", "schedule: null", 'schedule: "@daily"')
+    replace(folder / PIPELINE, 'name="train_model_node"', 'name="fit_model_node"')
+    (folder / "docker-compose.override.yml").unlink()
+    (folder / DAG).unlink()
+    command = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
+    run(*command, "--jinja-file=conf/airflow/dag.py.j2", cwd=folder)
+    commit(folder, "Edit")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def updated(project):
+    """The project after `copier update`, and what copier printed."""
+    before = (project / DAG).read_text()
+    done = run("copier", "update", "--trust", "--defaults", "--vcs-ref=v0.2.0", cwd=project)
+    return project, before, done.stdout + done.stderr
+
+
+def test_update_keeps_edits_and_brings_news(updated):
+    project, _, _ = updated
+    nodes = (project / NODES).read_text()
+    assert "positive=True" in nodes and nodes.startswith("# Release 2\n")
+    readme = (project / "README.md").read_text()
+    assert "Our words." in readme and "lists every verb" in readme
+    settings = (project / "conf/airflow/airflow.yml").read_text()
+    assert 'schedule: "@daily"' in settings and "max_active_runs: 4" in settings
+    assert "#abcdef" in (project / "dags/kedro_dag.py").read_text()
+    assert (project / "NEWS.md").read_text() == f"News of {NAME}\n"
+    assert not (project / "packages.txt").exists()
+    assert "_commit: v0.2.0" in (project / ".copier-answers.yml").read_text()
+
+
+def test_update_leaves_no_conflict_and_no_reject(updated):
+    project, _, _ = updated
+    status = run("git", "status", "--porcelain", "--ignored", cwd=project).stdout.splitlines()
+    assert [line for line in status if line.startswith("U") or line.endswith(".rej")] == []
+    assert run("git", "grep", "-l", "<<<<<<< before", cwd=project, check=False).stdout == ""
+
+
+def test_deleted_file_stays_deleted(updated):
+    project, _, _ = updated
+    assert not (project / "docker-compose.override.yml").exists()
+
+
+def test_dag_of_changed_pipelines_stays_and_the_user_is_told(updated):
+    project, before, output = updated
+    assert "fit_model_node" in before
+    assert (project / DAG).read_text() == before
+    assert "make dag" in output
+
+
+def test_project_of_kedro_new_moves_under_copier(releases, tmp_path):
+    run("git", "checkout", "--quiet", "v0.1.0", cwd=releases)
+    command = ["kedro", "new", "--starter", releases, f"--directory=starters/{STARTER}"]
+    run(*command, "--name", NAME, cwd=tmp_path)
+    run("git", "checkout", "--quiet", "main", cwd=releases)
+    project = tmp_path / "space-flights"
+    replace(project / "README.md", "## Change", "Our words.\n\n## Change")
+    run("git", "init", "--quiet", cwd=project)
+    commit(project, "Create")
+
+    command = ["copier", "copy", "--trust", "--skip-tasks", "--defaults", "--vcs-ref=v0.1.0"]
+    command += [f"--data=starter={STARTER}", f"--data=project_name={NAME}"]
+    run(*command, releases, tmp_path / "same", cwd=tmp_path)
+    shutil.copy(tmp_path / "same" / ".copier-answers.yml", project)
+    commit(project, "Move under copier")
+    run("copier", "update", "--trust", "--defaults", "--vcs-ref=v0.2.0", cwd=project)
+    readme = (project / "README.md").read_text()
+    assert "Our words." in readme and "lists every verb" in readme
+    assert (project / "NEWS.md").is_file() and (project / DAG).is_file()
+
+
+def test_copy_into_a_fresh_git_repository_is_accepted(template, tmp_path):
+    folder = tmp_path / answers()["repo_name"]
+    folder.mkdir()
+    run("git", "init", "--quiet", cwd=folder)
+    copier_copy(template, STARTER, tmp_path, answers())
+    assert (folder / DAG).is_file()
