@@ -26,6 +26,16 @@ ENVIRONMENT = {
     "KEDRO_LOGGING_CONFIG": str(ROOT / "tests" / "logging.yml"),
 }
 
+NO_NETWORK = """
+import socket
+
+def refuse(*_, **__):
+    open("network-used", "w").close()
+    raise OSError("no network in this test")
+
+socket.getaddrinfo = socket.socket.connect = refuse
+"""
+
 
 def run(*command: object, cwd: Path, check: bool = True, **options) -> subprocess.CompletedProcess:
     """Run a command without a terminal, and show its output when it fails."""
@@ -83,6 +93,14 @@ def wheel(tmp_path_factory) -> Path:
 def installed(wheel, tmp_path_factory) -> Path:
     """The bin folder of an environment with nothing but the wheel: kedro and kedro-airflow."""
     return venv(tmp_path_factory.mktemp("installed") / "venv", wheel)
+
+
+@pytest.fixture(scope="session")
+def no_network(tmp_path_factory) -> Path:
+    """A folder for PYTHONPATH; the file network-used shows that something tried to connect."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "sitecustomize.py").write_text(NO_NETWORK)
+    return folder
 
 
 def answers(name: str = NAME) -> dict[str, str]:
