@@ -52,12 +52,14 @@ def create(kedro_dag, nodes=(), pipeline_name="__default__", **settings):
 def pipelines(draw):
     """Nodes of a random acyclic pipeline, each in one of three folders or in none."""
     nodes = []
-    for number in range(draw(st.integers(1, 12))):
+    clashing = st.sampled_from(["a", "b", "a-b", "a b", "a-b-c", "node 1", "node/1", "é"])
+    names = draw(st.lists(clashing | st.text(min_size=1), unique=True, min_size=1, max_size=12))
+    for number, name in enumerate(names):
         made = [name for _, _, outputs, *_ in nodes for name in outputs]
         inputs = draw(st.lists(st.sampled_from([*made, "raw"]), unique=True, max_size=3))
         outputs = [f"data_{number}_{part}" for part in range(draw(st.integers(0, 2)))]
         folder = draw(st.sampled_from([None, "a", "b", "c"]))
-        nodes.append((f"node {number}", inputs, outputs, (), None, folder))
+        nodes.append((name, inputs, outputs, (), None, folder))
     return nodes
 
 
@@ -75,18 +77,6 @@ def test_tasks_run_each_node_once_and_after_what_it_needs(kedro_dag, nodes, grou
                 upstream = dag.task_dict[task_of[writer[dataset]]]
                 assert task_of[name] in upstream.downstream_task_ids
                 assert order.index(upstream.task_id) < order.index(task_of[name])
-
-
-@given(nodes=pipelines())
-def test_grouping_joins_only_pipelines_that_need_each_other(kedro_dag, nodes):
-    nodes = [kedro_dag.Node(*node) for node in nodes]
-    for group in kedro_dag.group_nodes(nodes, "pipeline").values():
-        folders = {node.pipeline or node.name for node in group}
-        if len(folders) > 1:
-            edges = kedro_dag.dependencies(
-                {name: [n for n in nodes if (n.pipeline or n.name) == name] for name in folders}
-            )
-            assert {name for edge in edges for name in edge} == folders
 
 
 def test_pipelines_in_a_cycle_become_one_task(kedro_dag):
@@ -161,6 +151,12 @@ def test_each_pipeline_has_a_dag_id_of_its_own(kedro_dag):
         ("execution_timeout", -1),
         ("dagrun_timeout", "long"),
         ("group_by", "colour"),
+        ("schedule", 5),
+        ("catchup", "no"),
+        ("max_active_runs", 0),
+        ("tags", "kedro"),
+        ("owner", None),
+        ("retries", "two"),
     ],
 )
 def test_refused_setting_is_named_with_its_value(kedro_dag, key, value):

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 PACKAGE = "space_flights"
 DAG = f"dags/{PACKAGE}_airflow_dag.py"
 one_starter = pytest.mark.parametrize("created", ["spaceflights-astro"], indirect=True)
+CYCLE = "    list(tasks.values())[-1] >> list(tasks.values())[0]\n    return dag\n"
 DAG_TEST = "tests/dags/test_dag.py"
 
 
@@ -155,9 +156,20 @@ def test_project_test_fails_when_the_dag_imports_project_code(project, command, 
 
 
 @one_starter
-def test_project_test_fails_when_the_dag_does_not_load(project, command):
-    edit(project / DAG, '"schedule": None', '"schedule": "every morning"')
-    assert command("python", "-m", "pytest", DAG_TEST, check=False).returncode == 1
+@pytest.mark.parametrize(
+    "file, old, new, said",
+    [
+        (DAG, '"schedule": None', '"schedule": "daily"', "columns has to be specified"),
+        (DAG, "\"tags\": ['kedro']", '"tags": "kedro"', "airflow.yml: tags: 'kedro' is not"),
+        ("dags/kedro_dag.py", "    return dag\n", CYCLE, "cycle"),
+    ],
+    ids=["schedule", "tags", "cycle"],
+)
+def test_project_test_fails_when_the_dag_does_not_load(project, command, file, old, new, said):
+    edit(project / file, old, new)
+    failed = command("python", "-m", "pytest", "-k", "loads", DAG_TEST, check=False)
+    assert failed.returncode == 1 and "does not load" in failed.stdout
+    assert said in failed.stdout.lower()
 
 
 @one_starter

@@ -61,6 +61,8 @@ def project(releases, tmp_path_factory):
     (folder / DAG).unlink()
     command = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
     run(*command, "--jinja-file=conf/airflow/dag.py.j2", cwd=folder)
+    (folder / ".env").write_text("TOKEN=mine\n")
+    (folder / "airflow_settings.yaml").write_text("airflow: {variables: [mine]}\n")
     commit(folder, "Edit")
     return folder
 
@@ -92,6 +94,12 @@ def test_update_leaves_no_conflict_and_no_reject(updated):
     status = run("git", "status", "--porcelain", "--ignored", cwd=project).stdout.splitlines()
     assert [line for line in status if line.startswith("U") or line.endswith(".rej")] == []
     assert run("git", "grep", "-l", "<<<<<<< before", cwd=project, check=False).stdout == ""
+
+
+def test_files_that_git_ignores_stay_as_they_are(updated):
+    project, _, _ = updated
+    assert (project / ".env").read_text() == "TOKEN=mine\n"
+    assert "mine" in (project / "airflow_settings.yaml").read_text()
 
 
 def test_deleted_file_stays_deleted(updated):

@@ -11,16 +11,16 @@ import hashlib
 import logging.config
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from airflow.sdk import DAG, BaseOperator
 
-GROUPINGS = ("none", "pipeline")
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,26 @@ def create_dag(
     Raises:
         ValueError: a setting of airflow.yml has a value that it cannot take.
     """
+    for key, (accepts, words) in ACCEPTED.items():
+        if not accepts(settings[key]):
+            raise ValueError(_refused(key, settings[key], words))
     dag_id = package_name if pipeline_name == "__default__" else f"{package_name}-{pipeline_name}"
-    groups = group_nodes(nodes, settings["group_by"])
     dag = DAG(
         dag_id=slug(dag_id),
         schedule=settings["schedule"],
-        start_date=parse_date("start_date", settings["start_date"]),
+        start_date=parse_date(settings["start_date"]),
         catchup=settings["catchup"],
         max_active_runs=settings["max_active_runs"],
-        dagrun_timeout=minutes("dagrun_timeout", settings["dagrun_timeout"]),
+        dagrun_timeout=minutes(settings["dagrun_timeout"]),
         tags=settings["tags"],
         default_args={
             "owner": settings["owner"],
             "retries": settings["retries"],
-            "retry_delay": minutes("retry_delay", settings["retry_delay"]),
-            "execution_timeout": minutes("execution_timeout", settings["execution_timeout"]),
+            "retry_delay": minutes(settings["retry_delay"]),
+            "execution_timeout": minutes(settings["execution_timeout"]),
         },
     )
+    groups = group_nodes(nodes, settings["group_by"])
     produced = {dataset for node in nodes for dataset in node.outputs}
     tasks = {
         task_id: KedroOperator(
@@ -82,9 +85,9 @@ def create_dag(
             pipeline_name=pipeline_name,
             env=env,
         )
-        for task_id, group in zip(unique_ids(groups), groups.values(), strict=True)
+        for task_id, group in groups.items()
     }
-    for upstream, downstream in dependencies(dict(zip(tasks, groups.values(), strict=True))):
+    for upstream, downstream in dependencies(groups):
         tasks[upstream] >> tasks[downstream]
     return dag
 
@@ -134,22 +137,25 @@ def group_nodes(nodes: Sequence[Node], group_by: str) -> dict[str, list[Node]]:
     Groups that need each other would form a cycle and are joined into one.
 
     Returns:
-        The nodes of each group under the group's name.
+        The nodes of each task under the task's id.
     """
-    if group_by not in GROUPINGS:
-        raise ValueError(_refused("group_by", group_by, f"one of {', '.join(GROUPINGS)}"))
-    groups: dict[str, list[Node]] = {}
+    groups: dict[tuple[str, str], list[Node]] = {}
     for node in nodes:
-        name = node.pipeline if group_by == "pipeline" and node.pipeline else node.name
-        groups.setdefault(name, []).append(node)
-    joined: dict[str, list[Node]] = {}
-    for names in cycles(groups, dependencies(groups)):
-        members = {node.name for name in names for node in groups[name]}
-        joined["-".join(names)] = [node for node in nodes if node.name in members]
-    return joined
+        by_pipeline = group_by == "pipeline" and node.pipeline
+        key = ("pipeline", node.pipeline) if by_pipeline else ("node", node.name)
+        groups.setdefault(key, []).append(node)
+    position = {node.name: number for number, node in enumerate(nodes)}
+    joined = cycles(groups, dependencies(groups))
+    ids = unique_ids("-".join(name for _, name in keys) for keys in joined)
+    return {
+        task_id: sorted(
+            (node for key in keys for node in groups[key]), key=lambda node: position[node.name]
+        )
+        for task_id, keys in zip(ids, joined, strict=True)
+    }
 
 
-def dependencies(groups: Mapping[str, Iterable[Node]]) -> set[tuple[str, str]]:
+def dependencies(groups: Mapping[Key, Iterable[Node]]) -> set[tuple[Key, Key]]:
     """Find which group needs a dataset of which other one, as pairs (upstream, downstream)."""
     producer = {
         _dataset(output): name
@@ -166,19 +172,19 @@ def dependencies(groups: Mapping[str, Iterable[Node]]) -> set[tuple[str, str]]:
     }
 
 
-def cycles(names: Iterable[str], edges: Iterable[tuple[str, str]]) -> list[list[str]]:
+def cycles(names: Iterable[Key], edges: Iterable[tuple[Key, Key]]) -> list[list[Key]]:
     """Split a directed graph into its strongly connected components, in the order of ``names``.
 
     Source: Kosaraju's algorithm, without recursion.
     """
     order = {name: position for position, name in enumerate(names)}
-    forward: dict[str, list[str]] = {name: [] for name in order}
-    backward: dict[str, list[str]] = {name: [] for name in order}
+    forward: dict[Key, list[Key]] = {name: [] for name in order}
+    backward: dict[Key, list[Key]] = {name: [] for name in order}
     for upstream, downstream in edges:
         forward[upstream].append(downstream)
         backward[downstream].append(upstream)
 
-    def visit(start: str, graph: Mapping[str, list[str]], seen: set[str]) -> list[str]:
+    def visit(start: Key, graph: Mapping[Key, list[Key]], seen: set[Key]) -> list[Key]:
         seen.add(start)
         finished, stack = [], [(start, iter(graph[start]))]
         while stack:
@@ -193,7 +199,7 @@ def cycles(names: Iterable[str], edges: Iterable[tuple[str, str]]) -> list[list[
                 finished.append(name)
         return finished
 
-    seen: set[str] = set()
+    seen: set[Key] = set()
     finished = [
         name for start in order if start not in seen for name in visit(start, forward, seen)
     ]
@@ -227,31 +233,52 @@ def unique_ids(names: Iterable[str]) -> list[str]:
     return list(ids)
 
 
-def parse_date(key: str, value: Any) -> datetime | None:
-    """Read a date of airflow.yml, in UTC unless it names an offset."""
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_minutes(value: Any) -> bool:
+    return _is_count(value) or isinstance(value, float) and value >= 0
+
+
+# What a setting of airflow.yml may be: a test, and the same in words.
+ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "schedule": (lambda value: value is None or isinstance(value, str), "cron, a preset, or null"),
+    "catchup": (lambda value: isinstance(value, bool), "true or false"),
+    "max_active_runs": (lambda value: _is_count(value) and value > 0, "a whole number from 1"),
+    "tags": (
+        lambda value: isinstance(value, list) and all(isinstance(tag, str) for tag in value),
+        "a list of texts, such as [kedro]",
+    ),
+    "owner": (lambda value: isinstance(value, str), "a text"),
+    "retries": (_is_count, "a whole number"),
+    "retry_delay": (_is_minutes, "a number of minutes"),
+    "execution_timeout": (lambda value: value is None or _is_minutes(value), "minutes, or null"),
+    "dagrun_timeout": (lambda value: value is None or _is_minutes(value), "minutes, or null"),
+    "group_by": (lambda value: value in ("none", "pipeline"), "none or pipeline"),
+}
+
+
+def parse_date(value: Any) -> datetime | None:
+    """Read start_date, in UTC unless it names an offset."""
     try:
-        if isinstance(value, str):
-            parsed = datetime.fromisoformat(value)
-        elif isinstance(value, datetime):
-            parsed = value
-        elif isinstance(value, date):
-            parsed = datetime(value.year, value.month, value.day)
-        elif value is not None:
-            parsed = datetime(*value)
-        else:
+        if value is None:
             return None
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        elif not isinstance(value, date):
+            value = datetime(*value)
+        elif not isinstance(value, datetime):
+            value = datetime(value.year, value.month, value.day)
     except (TypeError, ValueError):
-        raise ValueError(_refused(key, value, "a date such as 2024-01-31, or null")) from None
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
+        accepted = "a date such as 2024-01-31, or null"
+        raise ValueError(_refused("start_date", value, accepted)) from None
+    return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
 
 
-def minutes(key: str, value: Any) -> timedelta | None:
-    """Read a duration of airflow.yml, in minutes."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise ValueError(_refused(key, value, "a number of minutes, or null"))
-    return timedelta(minutes=value)
+def minutes(value: float | None) -> timedelta | None:
+    """Read a duration in minutes."""
+    return None if value is None else timedelta(minutes=value)
 
 
 def run_version(run_id: str, run_after: datetime) -> str:

@@ -1,7 +1,6 @@
 """The DAG loads, is up to date, and its tasks can hand their data over."""
 
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -22,16 +21,24 @@ def dag_file(request):
 
 @pytest.fixture
 def dag(dag_file):
-    pytest.importorskip("airflow", reason="Airflow loads the DAG: run `make install`")
-    return runpy.run_path(str(dag_file))["dag"]
+    dagbag = pytest.importorskip("airflow.dag_processing.dagbag", reason="run `make install`")
+    bag = dagbag.DagBag(dag_file)
+    if bag.import_errors:
+        pytest.fail(
+            "\n".join(bag.import_errors.values())
+            + f"\ndags/{dag_file.name} does not load: correct conf/airflow/airflow.yml or "
+            "dags/kedro_dag.py, then run `make dag`"
+        )
+    [dag] = bag.dags.values()
+    return dag
 
 
 def test_there_is_a_dag():
     assert DAG_FILES, "dags/ holds no DAG of this project: run `make dag`"
 
 
-def test_dag_has_no_cycle(dag):
-    assert len(list(dag.topological_sort())) == len(dag.tasks)
+def test_dag_loads_and_has_tasks(dag):
+    assert dag.tasks
 
 
 def test_dag_keeps_the_rules_of_astronomer(dag):

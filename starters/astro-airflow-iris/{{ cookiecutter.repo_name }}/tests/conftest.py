@@ -5,8 +5,9 @@ import pytest
 from kedro.framework.session import KedroServiceSession
 from kedro.framework.startup import bootstrap_project
 
-os.environ["DO_NOT_TRACK"] = "1"  # tests send no telemetry
 PROJECT = Path(__file__).resolve().parents[1]
+os.environ["DO_NOT_TRACK"] = "1"  # tests send no telemetry
+os.environ.setdefault("AIRFLOW_HOME", str(PROJECT / ".airflow"))
 
 
 @pytest.fixture(scope="session")
