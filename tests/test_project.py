@@ -1,10 +1,17 @@
 """A generated project, installed as its README says, runs, is tested, and protects itself."""
 
+import contextlib
 import json
+import os
 import shutil
+import signal
+import socket
+import subprocess
 import tarfile
+import time
 import zipfile
 
+import httpx
 import pandas as pd
 import pytest
 
@@ -86,6 +93,39 @@ def test_make_help_lists_the_verbs(command):
     verbs = {line.split()[1] for line in listed.splitlines()}
     expected = {"help", "install", "run", "test", "dag", "airflow", "package"}
     assert verbs == expected | {"start", "stop", "parse", "deploy"}
+
+
+@one_starter
+def test_make_airflow_starts_airflow_with_the_dag(project, created, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **ENVIRONMENT,
+        "PATH": f"{created[1]}:{ENVIRONMENT['PATH']}",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+    }
+    started = time.monotonic()
+    output = (tmp_path / "output").open("w")
+    airflow = subprocess.Popen(
+        ["make", "airflow"], cwd=project, env=environment, stdout=output, stderr=output,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        dags = []
+        while not dags and airflow.poll() is None and time.monotonic() < started + 180:
+            time.sleep(1)
+            with contextlib.suppress(httpx.HTTPError, KeyError):
+                api = httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False)
+                token = api.get("/auth/token").json()["access_token"]
+                bearer = {"Authorization": f"Bearer {token}"}
+                dags = api.get("/api/v2/dags", headers=bearer).json()["dags"]
+        assert [dag["dag_id"] for dag in dags] == [PACKAGE], (tmp_path / "output").read_text()
+        assert dags[0]["is_paused"] and not dags[0]["has_import_errors"]
+    finally:
+        os.killpg(airflow.pid, signal.SIGTERM)
+        airflow.wait(timeout=60)
 
 
 @one_starter

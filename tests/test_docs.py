@@ -1,0 +1,26 @@
+"""The documentation builds, and names what there is."""
+
+import re
+import sys
+
+import yaml
+
+from compose import STARTERS
+from tests.conftest import ROOT, run
+
+
+def test_documentation_builds_without_a_warning(tmp_path):
+    run(sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path, cwd=ROOT)
+    pages = {path.parent.name for path in tmp_path.glob("*/index.html")}
+    assert {"create", "run", "change", "deploy", "update"} <= pages
+
+
+def test_readme_names_every_starter():
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in STARTERS if f"| `{name}` |" not in text] == []
+
+
+def test_every_setting_of_airflow_yml_is_documented():
+    settings = yaml.safe_load((ROOT / "layers/base/conf/airflow/airflow.yml").read_text())
+    documented = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/change.md").read_text(), re.MULTILINE)
+    assert list(settings["default"]) == documented

@@ -1,0 +1,249 @@
+"""The Dockerfile of the Astro projects, built by podman, and a DAG run inside the image.
+
+Images cannot be pulled here, so image/make_base.sh makes a stand-in for Astro Runtime under its
+name: image/Dockerfile.base says what it has. Needs root, podman and debootstrap.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+import pytest
+import yaml
+from cookiecutter.main import cookiecutter
+
+from compose import STARTERS
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGE = ROOT / "tests" / "image"
+BIN = Path(sys.executable).parent
+ENVIRONMENT = {
+    **os.environ,
+    "CONTAINERS_CONF": str(IMAGE / "containers.conf"),
+    "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+}
+ASTRO = [name for name, (_, platform) in STARTERS.items() if platform == "astro"]
+PACKAGE = "image_demo"
+HOME = "/usr/local/airflow"
+METRICS = "cat data/08_reporting/metrics.json/*/metrics.json"
+SECRET = "planted-secret"
+PLANTED = (
+    ".env",
+    ".git/config",
+    "airflow_settings.yaml",
+    "conf/base/credentials.yaml",
+    "conf/local/credentials.json",
+    "conf/local/credentials.yml",
+    "data/02_intermediate/x.parquet",
+    "include/.env.local",
+    "notebooks/x.ipynb",
+    f"src/{PACKAGE}/__pycache__/x.pyc",
+)
+
+
+class Built(NamedTuple):
+    """A project and the image that its Dockerfile gives."""
+
+    project: Path
+    image: str
+
+
+def run(*command: str | Path) -> str:
+    """Run a command that must succeed.
+
+    Returns:
+        What it wrote to stdout.
+    """
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+    output = f"{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"{command} exited with {done.returncode}\n{output}"
+    return done.stdout
+
+
+def create_project(starter: str, folder: Path) -> Path:
+    """Create a project of a user who is not the image's, with files that must stay with them."""
+    project = cookiecutter(
+        str(ROOT / "starters" / starter),
+        no_input=True,
+        extra_context={"project_name": "Image Demo"},
+        output_dir=str(folder),
+        default_config=True,
+    )
+    for name in PLANTED:
+        path = Path(project, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"SECRET: {SECRET}\n")
+    run("chown", "--recursive", "1000:1000", project)
+    return Path(project)
+
+
+@contextmanager
+def container(image: str, *options: str) -> Iterator[Callable[..., str]]:
+    """Start a container without a network, and remove it in the end.
+
+    Yields:
+        A function that runs a command in it, as the image's user in the image's folder.
+    """
+    name = f"image-test-{uuid4().hex}"
+    start = ["podman", "run", "--detach", "--init", "--network=none", "--name", name]
+    scripts = [f"--volume={IMAGE}:/mnt/image:ro", f"--volume={ROOT / 'demo.py'}:/mnt/demo.py:ro"]
+    variables = ["--env=DO_NOT_TRACK=1", "--env=PYTHONPATH=/mnt"]
+    try:
+        run(*start, *scripts, *options, image, "sleep", "infinity")
+        yield lambda *command: run("podman", "exec", *variables, name, *command)
+    finally:
+        run("podman", "rm", "--force", "--ignore", "--time=0", "--volumes", name)
+
+
+def run_pytest(built: Built, target: str) -> str:
+    """Run pytest as the Astro CLI does: in a container, on copies of these folders."""
+    name = f"image-test-{uuid4().hex}"
+    command = ["pytest", "-rs", target]
+    try:
+        run("podman", "create", "--network=none", "--name", name, built.image, *command)
+        for folder in ("dags", "tests", "plugins", "include", ".astro"):
+            run("podman", "cp", built.project / folder, f"{name}:{HOME}/")
+        return run("podman", "start", "--attach", name)
+    finally:
+        run("podman", "rm", "--force", "--ignore", "--time=0", name)
+
+
+def development_volumes(project: Path) -> list[str]:
+    """Mount what docker-compose.override.yml mounts, with new volumes for its named ones."""
+    override = yaml.safe_load((project / "docker-compose.override.yml").read_text())
+    return [
+        f"--volume={project / volume if volume.startswith('./') else volume.partition(':')[2]}"
+        for volume in override["services"]["scheduler"]["volumes"]
+    ]
+
+
+def last_json(output: str) -> dict:
+    """Read the JSON that a script prints after the lines of Airflow's own log."""
+    return json.loads(output.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    """A function that builds the image of a new project, once for each starter."""
+    missing = [tool for tool in ("podman", "debootstrap") if not shutil.which(tool)]
+    assert not missing, f"not installed: {', '.join(missing)}; .ci/run installs what is needed"
+    images = []
+
+    @cache
+    def build(starter: str) -> Built:
+        project = create_project(starter, tmp_path_factory.mktemp(starter))
+        [base] = re.findall(r"^FROM (\S+)", (project / "Dockerfile").read_text(), re.MULTILINE)
+        run(IMAGE / "make_base.sh", base)
+        image = f"localhost/image-test:{uuid4().hex}"
+        command = ["podman", "build", "--network=host", "--pull=never", "--format=docker"]
+        run(*command, "--tag", image, project)
+        images.append(image)
+        return Built(project, image)
+
+    yield build
+    for image in images:
+        run("podman", "rmi", "--force", image)
+
+
+@pytest.fixture(params=ASTRO)
+def built(request, build):
+    return build(request.param)
+
+
+def test_the_image_holds_exactly_what_the_dag_needs_and_nothing_secret_or_local(built):
+    with container(built.image) as run_in:
+        names = run_in("ls", "-A").split()
+        files = run_in("find", ".", "-type", "f").split()
+        secrets = run_in("sh", "-c", f"grep --recursive --files-with-matches {SECRET} . ~ || true")
+    assert names == [
+        "conf",
+        "dags",
+        "data",
+        "include",
+        "packages.txt",
+        "plugins",
+        "pyproject.toml",
+        "requirements.txt",
+        "src",
+    ]
+    assert not {f"./{name}" for name in PLANTED} & set(files)
+    assert secrets == ""
+    assert SECRET not in run("podman", "image", "inspect", built.image)
+    assert SECRET not in run("podman", "history", "--no-trunc", built.image)
+
+
+def test_the_image_has_no_notebooks_and_no_tools_for_development(built):
+    with container(built.image) as run_in:
+        installed = {line.split("==")[0].lower() for line in run_in("pip", "freeze").split()}
+    assert {"apache-airflow", "kedro", "kedro-datasets", "scikit-learn"} <= installed
+    assert not {"ipython", "jupyterlab", "kedro-airflow", "notebook", "ruff"} & installed
+
+
+def test_astro_dev_parse_passes_in_the_image(built):
+    output = run_pytest(built, ".astro/test_dag_integrity_default.py")
+    assert re.search(r"= 1 passed(, \d+ warnings?)? in ", output), output
+
+
+def test_astro_dev_pytest_passes_in_the_image_and_skips_only_what_needs_kedro_airflow(built):
+    output = run_pytest(built, "tests/")
+    skipped = re.findall(r"^SKIPPED \[1\] tests/dags/test_dag.py:\d+: (.*)", output, re.MULTILINE)
+    assert skipped == ["kedro-airflow writes the DAG: run `make install`"]
+    assert re.search(r"= \d+ passed, 1 skipped(, \d+ warnings?)? in ", output), output
+
+
+def test_the_dag_keeps_the_rules_that_astro_gives_new_projects(built):
+    with container(built.image) as run_in:
+        read = last_json(run_in("python", "/mnt/image/read_dags.py"))
+    assert read["errors"] == {}
+    [dag] = read["dags"].values()
+    assert dag["tags"]
+    assert min(dag["retries"].values()) >= 2
+
+
+def test_edits_of_src_and_conf_are_seen_in_the_development_container_without_a_rebuild(built):
+    with container(built.image, *development_volumes(built.project)) as run_in:
+        with (built.project / "src" / PACKAGE / "__init__.py").open("a") as file:
+            file.write('edited = "in src"\n')
+        with (built.project / "conf" / "base" / "parameters.yml").open("a") as file:
+            file.write("edited: in conf\n")
+        assert run_in("python", "/mnt/image/read_edits.py") == "in src, in conf\n"
+
+
+def test_the_development_container_reads_raw_data_and_can_write_results(built):
+    raw = sorted(path.name for path in (built.project / "data" / "01_raw").iterdir())
+    with container(built.image, *development_volumes(built.project)) as run_in:
+        assert run_in("ls", "-A", "data/01_raw").split() == raw
+        run_in("mkdir", "data/08_reporting")
+
+
+# One starter: Airflow's start is most of the time, and the other has the same Dockerfile.
+@pytest.mark.parametrize("starter", ["spaceflights-astro"])
+def test_the_dag_runs_to_success_as_astro_and_its_metrics_equal_those_of_kedro_run(build, starter):
+    image = build(starter).image
+    with container(image) as run_in:
+        [dag] = last_json(run_in("python", "/mnt/image/read_dags.py"))["dags"].values()
+        dag_run = last_json(run_in("python", "/mnt/image/run_dag.py", PACKAGE))
+        metrics = json.loads(run_in("sh", "-c", METRICS))
+    assert dag_run == {
+        "user": "astro",
+        "state": "success",
+        "tasks": {task: "success" for task in dag["retries"]},
+    }
+    with container(image) as run_in:
+        run_in("kedro", "run", "--env=base")
+        assert metrics == json.loads(run_in("sh", "-c", METRICS))
+
+
+def test_hadolint_is_clean_on_the_dockerfile(built):
+    assert run(BIN / "hadolint", built.project / "Dockerfile") == ""
