@@ -82,8 +82,9 @@ def imported_packages(source: Path) -> set[str]:
 
 def write_dag(project: Path) -> None:
     """Run `kedro airflow create` with stand-ins for the libraries of the project's nodes."""
-    packages = {path.name for path in (project / "src").iterdir()}
-    libraries = imported_packages(project / "src") - sys.stdlib_module_names - packages - {"kedro"}
+    [package] = (project / "src").iterdir()
+    imported = imported_packages(package / "pipelines")
+    libraries = imported - sys.stdlib_module_names - {"kedro", package.name}
     sys.meta_path.insert(0, StandInFinder(libraries | {"requests"}))  # no plugin gets a network
 
     from kedro.framework.startup import bootstrap_project

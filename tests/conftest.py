@@ -16,7 +16,11 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 NAME = "Space Flights"
 ENVIRONMENT = {
-    **{key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "KEDRO", "MAKE"))},
+    **{
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("AIRFLOW", "KEDRO", "MAKE"))
+    },
     "DO_NOT_TRACK": "1",
     "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
     "GIT_AUTHOR_NAME": "Tester",

@@ -145,6 +145,7 @@ def test_project_has_the_expected_files_and_only_those(reference):
         "requirements.txt",
         f"{package}/__init__.py",
         f"{package}/__main__.py",
+        f"{package}/airflow_settings.py",
         f"{package}/pipeline_registry.py",
         f"{package}/pipelines/__init__.py",
         f"{package}/settings.py",

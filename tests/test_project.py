@@ -1,5 +1,6 @@
 """A generated project, installed as its README says, runs, is tested, and protects itself."""
 
+import ast
 import contextlib
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import tarfile
 import time
 import zipfile
+from pathlib import Path
 
 import httpx
 import pandas as pd
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.slow
 PACKAGE = "space_flights"
 DAG = f"dags/{PACKAGE}_airflow_dag.py"
 one_starter = pytest.mark.parametrize("created", ["spaceflights-astro"], indirect=True)
-CYCLE = "    list(tasks.values())[-1] >> list(tasks.values())[0]\n    return dag\n"
+CYCLE = "    list(operators.values())[-1] >> list(operators.values())[0]\n    return dag\n"
 DAG_TEST = "tests/dags/test_dag.py"
 
 
@@ -199,17 +201,72 @@ def test_project_test_fails_when_the_dag_imports_project_code(project, command, 
 @pytest.mark.parametrize(
     "file, old, new, said",
     [
-        (DAG, '"schedule": None', '"schedule": "daily"', "columns has to be specified"),
-        (DAG, "\"tags\": ['kedro']", '"tags": "kedro"', "airflow.yml: tags: 'kedro' is not"),
+        (DAG, "'schedule': None", "'schedule': 'daily'", "columns has to be specified"),
         ("dags/kedro_dag.py", "    return dag\n", CYCLE, "cycle"),
     ],
-    ids=["schedule", "tags", "cycle"],
+    ids=["schedule", "cycle"],
 )
 def test_project_test_fails_when_the_dag_does_not_load(project, command, file, old, new, said):
     edit(project / file, old, new)
     failed = command("python", "-m", "pytest", "-k", "loads", DAG_TEST, check=False)
     assert failed.returncode == 1 and "does not load" in failed.stdout
     assert said in failed.stdout.lower()
+
+
+@one_starter
+def test_wrong_setting_is_refused_and_nothing_is_written(project, command):
+    written = (project / DAG).read_text()
+    edit(project / "conf" / "airflow" / "airflow.yml", "retries: 2", "retires: 2")
+    refused = command("make", "dag", check=False)
+    assert refused.returncode != 0 and "Traceback" not in refused.stderr
+    assert (
+        "Error: conf/airflow/airflow.yml: default: retires: there is no such name; "
+        "did you mean retries?"
+    ) in refused.stderr
+    assert (project / DAG).read_text() == written
+
+
+@one_starter
+def test_dags_of_several_pipelines_load_together_with_their_own_settings(project, command):
+    settings = project / "conf" / "airflow" / "airflow.yml"
+    settings.write_text(settings.read_text() + 'reporting:\n  schedule: "@weekly"\n')
+    create = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
+    create += ["--jinja-file=conf/airflow/dag.py.j2"]
+    command(*create, "--all")
+    command("make", "test")
+    code = (
+        "from airflow.dag_processing.dagbag import DagBag; bag = DagBag('dags')\n"
+        "assert not bag.import_errors, bag.import_errors\n"
+        "print({name: dag.schedule for name, dag in bag.dags.items()})"
+    )
+    read = command("python", "-c", code).stdout.splitlines()[-1]
+    assert ast.literal_eval(read) == {
+        "space_flights": None,
+        "space_flights-data_processing": None,
+        "space_flights-data_science": None,
+        "space_flights-reporting": "@weekly",
+    }
+    command(*create, "--tags=unknown", "--pipelines=reporting")
+    command(*create, "--group-by=memory")
+    assert "group=" in (project / DAG).read_text()
+
+
+@one_starter
+def test_two_projects_of_different_releases_load_from_one_folder(project, command, tmp_path):
+    other = tmp_path / "dags" / "other"
+    shutil.copytree(project / "dags", tmp_path / "dags" / "first")
+    shutil.copytree(project / "dags", other)
+    edit(other / "kedro_dag.py", 'ui_color = "#ffe36e"', 'ui_color = "#000000"')
+    text = (other / Path(DAG).name).read_text().replace("space_flights", "other_project")
+    (other / Path(DAG).name).unlink()
+    (other / "other_project_airflow_dag.py").write_text(text)
+    code = (
+        "import sys; from airflow.dag_processing.dagbag import DagBag; bag = DagBag(sys.argv[1])\n"
+        "assert not bag.import_errors, bag.import_errors\n"
+        "print({name: dag.tasks[0].ui_color for name, dag in bag.dags.items()})"
+    )
+    read = command("python", "-c", code, tmp_path / "dags").stdout.splitlines()[-1]
+    assert ast.literal_eval(read) == {"space_flights": "#ffe36e", "other_project": "#000000"}
 
 
 @one_starter

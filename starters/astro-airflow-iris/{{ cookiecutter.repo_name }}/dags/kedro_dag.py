@@ -8,17 +8,21 @@ DAG fast and its own processes never see the project's code.
 from __future__ import annotations
 
 import hashlib
+import importlib
+import inspect
 import logging.config
 import os
 import re
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from airflow.sdk import DAG, BaseOperator
+import pendulum
+from airflow.sdk import DAG, Asset, BaseOperator, TaskGroup
 
 Key = TypeVar("Key")
 
@@ -27,7 +31,8 @@ Key = TypeVar("Key")
 class Node:
     """A node of the Kedro pipeline, by names only.
 
-    ``pipeline`` is the folder in pipelines/ that holds the node's function, None for any other.
+    ``pipeline`` is the folder in pipelines/ that holds the node's function, None for any other;
+    ``group`` the task that `kedro airflow create --group-by` has put the node into.
     """
 
     name: str
@@ -36,6 +41,34 @@ class Node:
     tags: Sequence[str] = ()
     namespace: str | None = None
     pipeline: str | None = None
+    group: str | None = None
+    doc: str | None = None
+
+    @property
+    def selectors(self) -> set[str]:
+        """What chooses this node in the ``tasks`` of airflow.yml."""
+        parts = self.namespace.split(".") if self.namespace else []
+        namespaces = {".".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
+        return (
+            {self.name, f"pipeline:{self.pipeline}"}
+            | {f"namespace:{namespace}" for namespace in namespaces}
+            | {f"tag:{tag}" for tag in self.tags}
+        )
+
+    def box(self, group_by: str) -> tuple[str, str]:
+        """The kind and the name of the group that this node belongs to; alone it is a node."""
+        if self.group:
+            return "group", self.group
+        if group_by == "pipeline" and self.pipeline:
+            return "pipeline", self.pipeline
+        if group_by == "namespace" and self.namespace:
+            return "namespace", self.namespace.split(".")[0]
+        if group_by.startswith("tag:"):
+            prefix = group_by.removeprefix("tag:")
+            for tag in sorted(self.tags):
+                if tag.startswith(prefix):
+                    return "tag", tag
+        return "node", self.name
 
 
 def create_dag(
@@ -44,51 +77,67 @@ def create_dag(
     package_name: str,
     pipeline_name: str,
     env: str,
-    settings: Mapping[str, Any],
+    dag_settings: Mapping[str, Any],
+    task_settings: Mapping[str, Any],
+    tasks: Mapping[str, Mapping[str, Any]],
     nodes: Sequence[Node],
 ) -> DAG:
     """Create the DAG that runs ``nodes`` with the Kedro environment ``env``.
 
     The project is the folder above the one that holds ``dag_file``, wherever Airflow is started.
 
-    Raises:
-        ValueError: a setting of airflow.yml has a value that it cannot take.
+    Args:
+        dag_settings: of the DAG as a whole, in the values that Airflow's DAG takes.
+        task_settings: of every task, in the values that Airflow's BaseOperator takes.
+        tasks: further settings of the tasks that have a node chosen by the key: the node's name,
+            or one of its pipeline:, namespace: and tag:.
     """
-    for key, (accepts, words) in ACCEPTED.items():
-        if not accepts(settings[key]):
-            raise ValueError(_refused(key, settings[key], words))
-    dag_id = package_name if pipeline_name == "__default__" else f"{package_name}-{pipeline_name}"
+    project_path = Path(dag_file).resolve().parent.parent
+    settings = dict(dag_settings)
+    group_by = settings.pop("group_by", "none")
+    timezone = settings.pop("timezone", "UTC")
+    if assets := settings.pop("assets", []):
+        settings["schedule"] = [Asset(name) for name in assets]
+    for key in ("start_date", "end_date"):
+        if settings.get(key):
+            settings[key] = pendulum.parse(settings[key], tz=timezone)
+    for key in ("on_success_callback", "on_failure_callback"):
+        if settings.get(key):
+            settings[key] = _callback(settings[key], project_path)
+    dag_id = [package_name]
+    dag_id += [pipeline_name] if pipeline_name != "__default__" else []
+    dag_id += [env] if env != "airflow" else []
     dag = DAG(
-        dag_id=slug(dag_id),
-        schedule=settings["schedule"],
-        start_date=parse_date(settings["start_date"]),
-        catchup=settings["catchup"],
-        max_active_runs=settings["max_active_runs"],
-        dagrun_timeout=minutes(settings["dagrun_timeout"]),
-        tags=settings["tags"],
-        default_args={
-            "owner": settings["owner"],
-            "retries": settings["retries"],
-            "retry_delay": minutes(settings["retry_delay"]),
-            "execution_timeout": minutes(settings["execution_timeout"]),
-        },
+        dag_id=slug("-".join(dag_id)),
+        doc_md=dag_doc(package_name, pipeline_name, env, nodes),
+        default_args=dict(task_settings),
+        **settings,
     )
-    groups = group_nodes(nodes, settings["group_by"])
     produced = {dataset for node in nodes for dataset in node.outputs}
-    tasks = {
+    groups = group_nodes(nodes, group_by)
+    boxes = task_groups(groups, dag)
+    operators = {
         task_id: KedroOperator(
             task_id=task_id,
             dag=dag,
+            task_group=boxes.get(task_id),
+            doc_md="\n\n".join(node_doc(node) for node in group),
             nodes=group,
             produced=produced,
-            project_path=Path(dag_file).resolve().parent.parent,
+            project_path=project_path,
             pipeline_name=pipeline_name,
             env=env,
+            **{
+                key: value
+                for selector, overrides in tasks.items()
+                if any(selector in node.selectors for node in group)
+                for key, value in overrides.items()
+            },
         )
         for task_id, group in groups.items()
     }
     for upstream, downstream in dependencies(groups):
-        tasks[upstream] >> tasks[downstream]
+        operators[upstream] >> operators[downstream]
     return dag
 
 
@@ -141,9 +190,7 @@ def group_nodes(nodes: Sequence[Node], group_by: str) -> dict[str, list[Node]]:
     """
     groups: dict[tuple[str, str], list[Node]] = {}
     for node in nodes:
-        by_pipeline = group_by == "pipeline" and node.pipeline
-        key = ("pipeline", node.pipeline) if by_pipeline else ("node", node.name)
-        groups.setdefault(key, []).append(node)
+        groups.setdefault(node.box(group_by), []).append(node)
     position = {node.name: number for number, node in enumerate(nodes)}
     joined = cycles(groups, dependencies(groups))
     ids = unique_ids("-".join(name for _, name in keys) for keys in joined)
@@ -153,6 +200,32 @@ def group_nodes(nodes: Sequence[Node], group_by: str) -> dict[str, list[Node]]:
         )
         for task_id, keys in zip(ids, joined, strict=True)
     }
+
+
+def task_groups(groups: Mapping[str, Sequence[Node]], dag: DAG) -> dict[str, TaskGroup]:
+    """Put tasks of one node into Airflow's task groups: by namespace, or else by pipeline.
+
+    Task groups that would need each other are left out, because Airflow refuses them.
+
+    Returns:
+        The task group of each task that has one, under the task's id.
+    """
+    boxes: dict[tuple[str, str], list[str]] = {}
+    members: dict[tuple[str, str], list[Node]] = {}
+    for task_id, group in groups.items():
+        key = ("node", task_id)
+        if len(group) == 1:
+            key = group[0].box("namespace" if group[0].namespace else "pipeline")
+        boxes.setdefault(key, []).append(task_id)
+        members.setdefault(key, []).extend(group)
+    alone = [keys[0] for keys in cycles(members, dependencies(members)) if len(keys) == 1]
+    keys = [key for key in alone if key[0] != "node" and len(boxes[key]) > 1]
+    ids = unique_ids([*groups, *(re.sub(r"[^\w-]+", "_", name) for _, name in keys)])[len(groups) :]
+    found = {}
+    for group_id, key in zip(ids, keys, strict=True):
+        box = TaskGroup(group_id, prefix_group_id=False, dag=dag, tooltip=f"{key[0]} {key[1]}")
+        found |= dict.fromkeys(boxes[key], box)
+    return found
 
 
 def dependencies(groups: Mapping[Key, Iterable[Node]]) -> set[tuple[Key, Key]]:
@@ -233,54 +306,6 @@ def unique_ids(names: Iterable[str]) -> list[str]:
     return list(ids)
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_minutes(value: Any) -> bool:
-    return _is_count(value) or isinstance(value, float) and value >= 0
-
-
-# What a setting of airflow.yml may be: a test, and the same in words.
-ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "schedule": (lambda value: value is None or isinstance(value, str), "cron, a preset, or null"),
-    "catchup": (lambda value: isinstance(value, bool), "true or false"),
-    "max_active_runs": (lambda value: _is_count(value) and value > 0, "a whole number from 1"),
-    "tags": (
-        lambda value: isinstance(value, list) and all(isinstance(tag, str) for tag in value),
-        "a list of texts, such as [kedro]",
-    ),
-    "owner": (lambda value: isinstance(value, str), "a text"),
-    "retries": (_is_count, "a whole number"),
-    "retry_delay": (_is_minutes, "a number of minutes"),
-    "execution_timeout": (lambda value: value is None or _is_minutes(value), "minutes, or null"),
-    "dagrun_timeout": (lambda value: value is None or _is_minutes(value), "minutes, or null"),
-    "group_by": (lambda value: value in ("none", "pipeline"), "none or pipeline"),
-}
-
-
-def parse_date(value: Any) -> datetime | None:
-    """Read start_date, in UTC unless it names an offset."""
-    try:
-        if value is None:
-            return None
-        if isinstance(value, str):
-            value = datetime.fromisoformat(value)
-        elif not isinstance(value, date):
-            value = datetime(*value)
-        elif not isinstance(value, datetime):
-            value = datetime(value.year, value.month, value.day)
-    except (TypeError, ValueError):
-        accepted = "a date such as 2024-01-31, or null"
-        raise ValueError(_refused("start_date", value, accepted)) from None
-    return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
-
-
-def minutes(value: float | None) -> timedelta | None:
-    """Read a duration in minutes."""
-    return None if value is None else timedelta(minutes=value)
-
-
 def run_version(run_id: str, run_after: datetime) -> str:
     """Name the version that all tasks of a DAG run save: unique, and sorted by time."""
     unique = hashlib.sha256(run_id.encode()).hexdigest()[:8]
@@ -292,8 +317,47 @@ def _dataset(name: str) -> str:
     return name.split("@")[0]
 
 
-def _refused(key: str, value: Any, accepted: str) -> str:
-    return f"conf/airflow/airflow.yml: {key}: {value!r} is not {accepted}; then run `make dag`"
+def node_doc(node: Node) -> str:
+    """Describe a node in Markdown: its docstring, inputs and outputs."""
+    lines = [f"### {node.name}", inspect.cleandoc(node.doc or "")]
+    lines += [f"- inputs: {_names(node.inputs)}\n- outputs: {_names(node.outputs)}"]
+    return "\n\n".join(line for line in lines if line)
+
+
+def dag_doc(package_name: str, pipeline_name: str, env: str, nodes: Sequence[Node]) -> str:
+    """Describe the pipeline in Markdown: what it reads, what it leaves, and its nodes."""
+    produced = {output for node in nodes for output in node.outputs}
+    consumed = {dataset for node in nodes for dataset in node.inputs}
+    rows = [f"| {node.name} | {_names(node.inputs)} | {_names(node.outputs)} |" for node in nodes]
+    return "\n".join(
+        [
+            f"Kedro pipeline `{pipeline_name}` of `{package_name}`, environment `{env}`.",
+            "",
+            f"- reads: {_names(sorted(consumed - produced))}",
+            f"- leaves: {_names(sorted(produced - consumed))}",
+            "",
+            "| node | inputs | outputs |",
+            "|---|---|---|",
+            *rows,
+        ]
+    )
+
+
+def _names(datasets: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in datasets) or "none"
+
+
+def _callback(path: str, project_path: Path) -> Callable[[Any], Any]:
+    """Import a callback when it is called: from the project's src/ or from anywhere else."""
+
+    def call(context: Any) -> Any:
+        source = str(project_path / "src")
+        if source not in sys.path:
+            sys.path.append(source)
+        module, _, name = path.rpartition(".")
+        return getattr(importlib.import_module(module), name)(context)
+
+    return call
 
 
 # The run: everything below happens in a task
