@@ -24,6 +24,8 @@ NODES = [
     )
 ]
 
+PARAMETERS = {"seed": 3, "model": {"size": 0.2, "kind": "linear", "fast": True}, "empty": None}
+
 
 @pytest.fixture(scope="module")
 def settings():
@@ -35,7 +37,7 @@ def settings():
 
 def check(settings, default=None, section=None, params=None):
     config = {"default": default, "reporting": section}
-    return settings.check(config, "reporting", params or {}, NODES)
+    return settings.check(config, "reporting", params or {}, NODES, PARAMETERS)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +122,17 @@ def test_setting_of_tasks_is_accepted_for_all_and_for_some(settings, key, value,
         ({"trigger_rule": "sometimes"}, "'sometimes' is not one of all_success"),
         ({"group_by": "colour"}, "'colour' is not none, pipeline, namespace, or tag:PREFIX"),
         ({"executor_config": []}, "[] is not a mapping"),
+        ({"outlets": 1}, "1 is not true or false"),
+        (
+            {"params": {"model.sizes": None}},
+            "model.sizes: there is no such name; did you mean model",
+        ),
+        ({"params": {"seed": {"typ": "integer"}}}, "seed: typ: there is no such name"),
+        ({"params": {"seed": {"type": "int"}}}, "'int' is not one of boolean, integer, number"),
+        ({"params": {"seed": {"type": "string"}}}, "seed: 3, its value in parameters.yml, is not"),
+        ({"params": {"seed": {"maximum": 2}}}, "seed: 3, its value in parameters.yml, is not"),
+        ({"params": {"seed": {"choices": [1, 2]}}}, "seed: 3, its value in parameters.yml, is not"),
+        ({"params": {"seed": {"minimum": "1"}}}, "'1' is not a number"),
         ({"tasks": {"train_model": {"retries": 1}}}, "did you mean train_model_node?"),
         ({"tasks": {"tag:zzz": {}}}, "tasks: tag:zzz: no node is chosen"),
         ({"tasks": {"tag:slow": {"catchup": True}}}, "tag:slow: catchup: there is no such name"),
@@ -136,6 +149,31 @@ def test_refused_setting_is_named_with_its_value_and_what_is_accepted(
         check(settings, given_settings)
 
 
+def test_fields_of_the_form_take_type_and_default_from_kedros_parameters(settings):
+    fields = {
+        "seed": None,
+        "model.size": {"maximum": 0.5, "description": "Share", "title": "Size"},
+        "model.kind": {"choices": ["linear", "ridge"]},
+        "model.fast": {},
+        "model": None,
+        "empty": None,
+    }
+    assert check(settings, {"params": fields})["form"] == {
+        "seed": {"default": 3, "type": "integer"},
+        "model.size": {
+            "default": 0.2,
+            "maximum": 0.5,
+            "description": "Share",
+            "title": "Size",
+            "type": "number",
+        },
+        "model.kind": {"default": "linear", "choices": ["linear", "ridge"], "type": "string"},
+        "model.fast": {"default": True, "type": "boolean"},
+        "model": {"default": PARAMETERS["model"], "type": "object"},
+        "empty": {"default": None},
+    }
+
+
 def test_section_of_a_pipeline_and_params_override_the_defaults(settings):
     found = check(
         settings,
@@ -147,6 +185,7 @@ def test_section_of_a_pipeline_and_params_override_the_defaults(settings):
         "dag": {"catchup": True},
         "task": {"retries": 3},
         "tasks": {"tag:slow": {"pool": "b", "retries": 9}},
+        "form": {},
     }
 
 

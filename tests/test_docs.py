@@ -25,7 +25,7 @@ def test_every_setting_of_airflow_yml_is_documented():
     source = "layers/base/src/{{ cookiecutter.python_package }}/airflow_settings.py"
     settings = runpy.run_path(str(ROOT / source))
     documented = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/change.md").read_text(), re.MULTILINE)
-    keys = [*settings["DAG"], *settings["TASK"], "tasks"]
+    keys = [*settings["DAG"], *settings["TASK"], "tasks", "params"]
     assert documented[: len(keys)] == keys
     created = yaml.safe_load((ROOT / "layers/base/conf/airflow/airflow.yml").read_text())
     assert set(created["default"]) <= set(keys)

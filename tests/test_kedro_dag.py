@@ -5,6 +5,7 @@ import re
 import sys
 from datetime import datetime, timedelta, timezone
 from graphlib import TopologicalSorter
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,15 @@ def kedro_dag():
     return module
 
 
-def create(kedro_dag, nodes=(), tasks=None, pipeline_name="__default__", env="airflow", **settings):
+def create(
+    kedro_dag,
+    nodes=(),
+    tasks=None,
+    form=None,
+    pipeline_name="__default__",
+    env="airflow",
+    **settings,
+):
     return kedro_dag.create_dag(
         dag_file=str(ROOT / "dags" / "x.py"),
         package_name="space_flights",
@@ -34,6 +43,7 @@ def create(kedro_dag, nodes=(), tasks=None, pipeline_name="__default__", env="ai
         dag_settings=DAG_SETTINGS | settings,
         task_settings=TASK_SETTINGS,
         tasks=tasks or {},
+        form=form or {},
         nodes=[
             node if isinstance(node, kedro_dag.Node) else kedro_dag.Node(*node) for node in nodes
         ],
@@ -194,6 +204,61 @@ def test_settings_reach_the_dag_and_its_tasks(kedro_dag):
 def test_dag_is_scheduled_on_assets(kedro_dag):
     dag = create(kedro_dag, assets=["spaceflights.regressor", "other"])
     assert [asset.name for asset in dag.schedule] == ["spaceflights.regressor", "other"]
+
+
+def test_datasets_are_assets_with_stable_names(kedro_dag):
+    nodes = [
+        ("clean", ["raw", "params:size", "parameters"], ["table@pandas"]),
+        ("train", ["table@spark", "données"], ["model"]),
+    ]
+    dag = create(kedro_dag, nodes)
+    assets = {
+        task.task_id: [[asset.uri for asset in side] for side in (task.inlets, task.outlets)]
+        for task in dag.tasks
+    }
+    assert assets == {
+        "clean": [["space_flights.raw"], ["space_flights.table"]],
+        "train": [["space_flights.donn%C3%A9es"], ["space_flights.model"]],
+    }
+    assert [asset.name for asset in dag.get_task("train").outlets] == ["space_flights.model"]
+    quiet = create(kedro_dag, nodes, outlets=False)
+    assert [task.inlets + task.outlets for task in quiet.tasks] == [[], []]
+
+
+def test_intermediate_data_is_removed_after_the_last_tasks_if_it_is_not_kept(kedro_dag):
+    nodes = [("one", [], ["a"]), ("remove_intermediate", ["a"], []), ("three", ["a"], [])]
+    assert len(create(kedro_dag, nodes).tasks) == 3
+    dag = create(kedro_dag, nodes, keep_intermediate=False)
+    [removal] = [task for task in dag.tasks if isinstance(task, kedro_dag.RemoveIntermediate)]
+    assert removal.task_id == "remove_intermediate_2"
+    assert removal.upstream_task_ids == {"remove_intermediate", "three"}
+
+
+def test_fields_of_the_form_are_params_of_the_dag(kedro_dag):
+    field = {"default": 0.2, "type": "number", "maximum": 0.5, "description": "Share"}
+    form = {"model.size": field, "model.kind": {"default": "a", "choices": ["a", "b"]}}
+    dag = create(kedro_dag, [("node", [], ["a"])], form=form)
+    size, kind = dag.params.get_param("model.size"), dag.params.get_param("model.kind")
+    assert (size.value, size.description) == (0.2, "Share")
+    assert size.schema == {"type": "number", "maximum": 0.5}
+    assert kind.schema == {"enum": ["a", "b"]}
+
+
+def test_run_gives_its_form_and_its_times_to_kedros_parameters(kedro_dag):
+    run = SimpleNamespace(run_id="manual__2024-01-31T06:00:00+00:00", logical_date=None)
+    run.data_interval_start = datetime(2024, 1, 30, tzinfo=timezone.utc)
+    params = {"model.options.size": 0.4, "model.options.seed": 3, "top": 1}
+    assert kedro_dag.run_parameters({"dag_run": run, "params": params}) == {
+        "model": {"options": {"size": 0.4, "seed": 3}},
+        "top": 1,
+        "airflow": {
+            "run_id": "manual__2024-01-31T06:00:00+00:00",
+            "folder": "manual__2024-01-31T06%3A00%3A00%2B00%3A00",
+            "logical_date": None,
+            "data_interval_start": "2024-01-30T00:00:00+00:00",
+            "data_interval_end": None,
+        },
+    }
 
 
 def test_callback_is_imported_from_the_project_when_it_is_called(kedro_dag, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import pendulum
-from airflow.sdk import DAG, Asset, BaseOperator, TaskGroup
+from airflow.sdk import DAG, Asset, BaseOperator, Param, TaskGroup
 
 Key = TypeVar("Key")
 
@@ -80,6 +80,7 @@ def create_dag(
     dag_settings: Mapping[str, Any],
     task_settings: Mapping[str, Any],
     tasks: Mapping[str, Mapping[str, Any]],
+    form: Mapping[str, Mapping[str, Any]],
     nodes: Sequence[Node],
 ) -> DAG:
     """Create the DAG that runs ``nodes`` with the Kedro environment ``env``.
@@ -91,11 +92,14 @@ def create_dag(
         task_settings: of every task, in the values that Airflow's BaseOperator takes.
         tasks: further settings of the tasks that have a node chosen by the key: the node's name,
             or one of its pipeline:, namespace: and tag:.
+        form: the fields of the trigger form, under the names of Kedro's parameters.
     """
     project_path = Path(dag_file).resolve().parent.parent
     settings = dict(dag_settings)
     group_by = settings.pop("group_by", "none")
     timezone = settings.pop("timezone", "UTC")
+    outlets = settings.pop("outlets", True)
+    keep_intermediate = settings.pop("keep_intermediate", True)
     if assets := settings.pop("assets", []):
         settings["schedule"] = [Asset(name) for name in assets]
     for key in ("start_date", "end_date"):
@@ -111,9 +115,11 @@ def create_dag(
         dag_id=slug("-".join(dag_id)),
         doc_md=dag_doc(package_name, pipeline_name, env, nodes),
         default_args=dict(task_settings),
+        params={name: _param(**field) for name, field in form.items()},
         **settings,
     )
-    produced = {dataset for node in nodes for dataset in node.outputs}
+    produced = _outputs(nodes)
+    written = {_dataset(name) for name in produced}
     groups = group_nodes(nodes, group_by)
     boxes = task_groups(groups, dag)
     operators = {
@@ -122,6 +128,8 @@ def create_dag(
             dag=dag,
             task_group=boxes.get(task_id),
             doc_md="\n\n".join(node_doc(node) for node in group),
+            inlets=assets_of(package_name, _inputs(group), written) if outlets else [],
+            outlets=assets_of(package_name, _outputs(group)) if outlets else [],
             nodes=group,
             produced=produced,
             project_path=project_path,
@@ -138,6 +146,15 @@ def create_dag(
     }
     for upstream, downstream in dependencies(groups):
         operators[upstream] >> operators[downstream]
+    if not keep_intermediate and nodes:
+        last = [task for task in operators.values() if not task.downstream_task_ids]
+        last >> RemoveIntermediate(
+            task_id=unique_ids([*dag.task_group_dict, *operators, "remove_intermediate"])[-1],
+            dag=dag,
+            produced=produced,
+            project_path=project_path,
+            env=env,
+        )
     return dag
 
 
@@ -172,9 +189,35 @@ class KedroOperator(BaseOperator):
             project_path=self.project_path,
             pipeline_name=self.pipeline_name,
             env=self.env,
-            run_id=dag_run.run_id,
+            parameters=run_parameters(context),
             version=run_version(dag_run.run_id, dag_run.run_after),
         )
+
+
+class RemoveIntermediate(BaseOperator):
+    """Removes the folder of the DAG run, when all its tasks have succeeded."""
+
+    def __init__(
+        self, *, produced: Collection[str], project_path: Path, env: str, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.produced = produced
+        self.project_path = project_path
+        self.env = env
+
+    def execute(self, context: Mapping[str, Any]) -> None:
+        """Remove the datasets that are stored below a folder named after the DAG run."""
+        parameters = run_parameters(context)
+        folder = parameters["airflow"]["folder"]
+        catalog = start_kedro(self.project_path, self.env).load_context(parameters).catalog
+        for name in sorted(self.produced):
+            dataset = catalog.get(name)
+            parts = Path(str(getattr(dataset, "_filepath", ""))).parts
+            if folder in parts:
+                root = str(Path(*parts[: parts.index(folder) + 1]))
+                if dataset._fs.exists(root):
+                    dataset._fs.rm(root, recursive=True)
+                    self.log.info("Removed %s", root)
 
 
 # The graph
@@ -326,8 +369,7 @@ def node_doc(node: Node) -> str:
 
 def dag_doc(package_name: str, pipeline_name: str, env: str, nodes: Sequence[Node]) -> str:
     """Describe the pipeline in Markdown: what it reads, what it leaves, and its nodes."""
-    produced = {output for node in nodes for output in node.outputs}
-    consumed = {dataset for node in nodes for dataset in node.inputs}
+    produced, consumed = _outputs(nodes), _inputs(nodes)
     rows = [f"| {node.name} | {_names(node.inputs)} | {_names(node.outputs)} |" for node in nodes]
     return "\n".join(
         [
@@ -347,6 +389,30 @@ def _names(datasets: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in datasets) or "none"
 
 
+def assets_of(
+    package_name: str, datasets: Iterable[str], without: Collection[str] = ()
+) -> list[Asset]:
+    """Name the assets of datasets, parameters aside: PACKAGE.DATASET in every run.
+
+    The URI is the name, so that ``Asset("PACKAGE.DATASET")`` in another DAG is the same asset.
+    """
+    names = {_dataset(name) for name in datasets if not name.startswith("params:")}
+    quoted = sorted(quote(name, safe="") for name in names - {"parameters", *without})
+    return [Asset(f"{package_name}.{name}") for name in quoted]
+
+
+def _inputs(nodes: Iterable[Node]) -> set[str]:
+    return {dataset for node in nodes for dataset in node.inputs}
+
+
+def _outputs(nodes: Iterable[Node]) -> set[str]:
+    return {dataset for node in nodes for dataset in node.outputs}
+
+
+def _param(default: Any, choices: list | None = None, **schema: Any) -> Param:
+    return Param(default, **schema, **({"enum": choices} if choices else {}))
+
+
 def _callback(path: str, project_path: Path) -> Callable[[Any], Any]:
     """Import a callback when it is called: from the project's src/ or from anywhere else."""
 
@@ -363,6 +429,33 @@ def _callback(path: str, project_path: Path) -> Callable[[Any], Any]:
 # The run: everything below happens in a task
 
 
+def run_parameters(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect what the DAG run gives to Kedro's parameters.
+
+    The fields of the trigger form replace parameters of their names. ``airflow`` tells about the
+    run: its run_id, the folder of its intermediate data, and in ISO format its logical_date,
+    data_interval_start and data_interval_end, None where the run has none.
+    """
+    dag_run = context["dag_run"]
+    parameters: dict[str, Any] = {}
+    for name, value in context["params"].items():
+        *path, last = name.split(".")
+        place = parameters
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+    times = {
+        name: getattr(dag_run, name, None)
+        for name in ("logical_date", "data_interval_start", "data_interval_end")
+    }
+    parameters["airflow"] = {
+        "run_id": dag_run.run_id,
+        "folder": quote(dag_run.run_id, safe=""),
+        **{name: time.isoformat() if time else None for name, time in times.items()},
+    }
+    return parameters
+
+
 def run_nodes(
     *,
     nodes: Sequence[Node],
@@ -370,7 +463,7 @@ def run_nodes(
     project_path: Path,
     pipeline_name: str,
     env: str,
-    run_id: str,
+    parameters: Mapping[str, Any],
     version: str,
 ) -> None:
     """Run nodes of a Kedro pipeline.
@@ -378,31 +471,35 @@ def run_nodes(
     Args:
         nodes: what to run.
         produced: the datasets that the whole DAG writes; they are read in this run's version.
-        run_id: id of the DAG run; conf/airflow/catalog.yml names the run's folder after it.
+        parameters: from ``run_parameters``.
         version: the version under which versioned datasets are saved.
 
     Raises:
         ValueError: the project's pipelines no longer have these nodes.
     """
+    session = start_kedro(project_path, env)
+    session.run(
+        pipeline_names=_needed_pipelines(nodes, pipeline_name),
+        node_names=[node.name for node in nodes],
+        runner=_runner(produced, version),
+        run_id=version,
+        runtime_params=dict(parameters),
+    )
+
+
+def start_kedro(project_path: Path, env: str) -> Any:
+    """Configure Kedro for the project, without telemetry and without its log handlers."""
     os.environ["DO_NOT_TRACK"] = "1"
     config = project_path / "conf" / "logging.yml"
     if config.is_file():
         os.environ["KEDRO_LOGGING_CONFIG"] = str(config)
     _leave_handlers_to_airflow()
 
-    from kedro.framework.project import pipelines
     from kedro.framework.session import KedroServiceSession
     from kedro.framework.startup import bootstrap_project
 
     bootstrap_project(project_path)
-    session = KedroServiceSession.create(project_path=project_path, env=env)
-    session.run(
-        pipeline_names=_needed_pipelines(pipelines, nodes, pipeline_name),
-        node_names=[node.name for node in nodes],
-        runner=_runner(produced, version),
-        run_id=version,
-        runtime_params={"airflow": {"run_id": quote(run_id, safe="")}},
-    )
+    return KedroServiceSession.create(project_path=project_path, env=env)
 
 
 def _leave_handlers_to_airflow() -> None:
@@ -416,8 +513,9 @@ def _leave_handlers_to_airflow() -> None:
     logging.config.dictConfig = set_levels
 
 
-def _needed_pipelines(registry: Any, nodes: Sequence[Node], pipeline_name: str) -> list[str]:
+def _needed_pipelines(nodes: Sequence[Node], pipeline_name: str) -> list[str]:
     """Choose the pipelines to load: those that hold the nodes, or else the DAG's own pipeline."""
+    from kedro.framework.project import pipelines as registry
 
     def missing(names: list[str]) -> list[str]:
         registry.set_requested(names)

@@ -1,11 +1,11 @@
 """Check airflow.yml when `kedro airflow create` writes a DAG, before anything is written.
 
 The checked settings reach the template conf/airflow/dag.py.j2: ``dag`` for the DAG as a whole,
-``task`` for every task, ``tasks`` for some of them.
+``task`` for every task, ``tasks`` for some of them, ``form`` for the fields of the trigger form.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from difflib import get_close_matches
 from typing import Any
@@ -21,6 +21,14 @@ TRIGGER_RULES = """
     all_success all_failed all_done all_done_min_one_success all_done_setup_success all_skipped
     always none_failed none_failed_min_one_success none_skipped one_done one_failed one_success
 """.split()
+TYPES = {
+    "boolean": bool,
+    "integer": int,
+    "number": (int, float),
+    "string": str,
+    "array": list,
+    "object": dict,
+}
 UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 # A parser returns the value for Airflow, or raises ValueError with what it accepts.
@@ -59,6 +67,24 @@ def positive(value: Any) -> int:
 def text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("a text")
+    return value
+
+
+def number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a number")
+    return value
+
+
+def choices(value: Any) -> list:
+    if not isinstance(value, list) or not value:
+        raise ValueError("a list of values, such as [small, large]")
+    return value
+
+
+def param_type(value: Any) -> str:
+    if value not in TYPES:
+        raise ValueError(f"one of {', '.join(TYPES)}")
     return value
 
 
@@ -148,6 +174,16 @@ DAG: dict[str, Callable[[Any], Any]] = {
     "on_success_callback": optional(import_path),
     "on_failure_callback": optional(import_path),
     "group_by": group_by,
+    "outlets": boolean,
+    "keep_intermediate": boolean,
+}
+PARAM: dict[str, Callable[[Any], Any]] = {
+    "type": param_type,
+    "title": text,
+    "description": text,
+    "minimum": number,
+    "maximum": number,
+    "choices": choices,
 }
 TASK: dict[str, Callable[[Any], Any]] = {
     "owner": text,
@@ -189,7 +225,9 @@ class AirflowSettings:
             for section in config:
                 known(section, section, ["default", *pipelines])
             checked = {
-                name: check(config, name, given["params"], list(pipelines[name].nodes))
+                name: check(
+                    config, name, given["params"], list(pipelines[name].nodes), context.params
+                )
                 | {"grouping": given["node_grouping"]}
                 for name in names
                 if name in pipelines
@@ -199,7 +237,9 @@ class AirflowSettings:
         context.config_loader["airflow"] = checked
 
 
-def check(config: Mapping, pipeline: str, params: Mapping, nodes: list) -> dict[str, dict]:
+def check(
+    config: Mapping, pipeline: str, params: Mapping, nodes: list, parameters: Mapping
+) -> dict[str, dict]:
     """Check the settings of one pipeline: those of ``default``, its own section, and ``--params``.
 
     Raises:
@@ -208,6 +248,7 @@ def check(config: Mapping, pipeline: str, params: Mapping, nodes: list) -> dict[
     dag: dict[str, Any] = {}
     task: dict[str, Any] = {}
     tasks: dict[str, dict[str, Any]] = {}
+    form: dict[str, dict[str, Any]] = {}
     sections = {"default": config.get("default"), pipeline: config.get(pipeline)}
     for section, settings in [*sections.items(), ("--params", params)]:
         for key, value in (settings or {}).items():
@@ -223,8 +264,11 @@ def check(config: Mapping, pipeline: str, params: Mapping, nodes: list) -> dict[
                     for name, setting in parse(f"{where}: {selector}", mapping, overrides).items():
                         known(f"{where}: {selector}: {name}", name, TASK)
                         chosen[name] = parse(f"{where}: {selector}: {name}", TASK[name], setting)
+            elif key == "params":
+                for name, field in parse(where, mapping, value).items():
+                    form[name] = check_field(f"{where}: {name}", name, field or {}, parameters)
             else:
-                known(where, key, [*DAG, *TASK, "tasks"])
+                known(where, key, [*DAG, *TASK, "tasks", "params"])
     if dag.get("assets") and dag.get("schedule"):
         raise ValueError("schedule and assets exclude each other: set one of them to null or []")
     if dag.get("schedule") and dag.setdefault("start_date", "2024-01-01T00:00:00") is None:
@@ -234,7 +278,7 @@ def check(config: Mapping, pipeline: str, params: Mapping, nodes: list) -> dict[
         found = sorted(tag for tag in node.tags if tag.startswith(prefix))
         if len(found) > 1:
             raise ValueError(f"group_by: 'tag:{prefix}': the node {node.name} has {found}")
-    return {"dag": dag, "task": task, "tasks": tasks}
+    return {"dag": dag, "task": task, "tasks": tasks, "form": form}
 
 
 def parse(where: str, parser: Callable[[Any], Any], value: Any) -> Any:
@@ -267,3 +311,32 @@ def check_selector(where: str, selector: str, nodes: list) -> None:
         raise ValueError(
             f"{where}: no node is chosen; {hint}" + ("" if near else "namespace: or tag: of nodes")
         )
+
+
+def check_field(where: str, name: str, field: Any, parameters: Mapping) -> dict[str, Any]:
+    """Check a field of the trigger form, whose default is Kedro's value of the parameter."""
+    names = list(parameter_names(parameters))
+    known(where, name, names)
+    default: Any = parameters
+    for part in name.split("."):
+        default = default[part]
+    found = {"default": default}
+    for key, value in parse(where, mapping, field).items():
+        known(f"{where}: {key}", key, PARAM)
+        found[key] = parse(f"{where}: {key}", PARAM[key], value)
+    if "type" not in found and default is not None:
+        found["type"] = next(name for name, type_ in TYPES.items() if isinstance(default, type_))
+    low, high = found.get("minimum"), found.get("maximum")
+    right_type = "type" not in found or isinstance(default, TYPES[found["type"]])
+    inside = (low is None or default >= low) and (high is None or default <= high)
+    if not right_type or not inside or default not in found.get("choices", [default]):
+        raise ValueError(f"{where}: {default!r}, its value in parameters.yml, is not accepted here")
+    return found
+
+
+def parameter_names(parameters: Mapping, prefix: str = "") -> Iterator[str]:
+    """List the names of parameters, those in parameters too: model_options.test_size."""
+    for name, value in parameters.items():
+        yield f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from parameter_names(value, f"{prefix}{name}.")
