@@ -1,5 +1,6 @@
 """Project settings: https://docs.kedro.org/en/stable/configure/configuration_basics/"""
 
+from .airflow_credentials import RESOLVERS
 from .airflow_settings import AirflowSettings
 
 HOOKS = (AirflowSettings(),)
@@ -8,4 +9,5 @@ CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     "config_patterns": {"airflow": ["airflow*", "airflow/**"]},
+    "custom_resolvers": RESOLVERS,
 }

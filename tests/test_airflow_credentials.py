@@ -1,0 +1,49 @@
+"""Credentials are read from Airflow's connections and variables."""
+
+import json
+import runpy
+
+import pytest
+from airflow.sdk import Connection
+
+from tests.conftest import ROOT
+
+FOLDER = ROOT / "layers" / "base" / "src" / "{{ cookiecutter.python_package }}"
+RESOLVERS = runpy.run_path(str(FOLDER / "airflow_credentials.py"))["RESOLVERS"]
+
+
+@pytest.fixture
+def warehouse(monkeypatch):
+    found = Connection(
+        conn_id="warehouse",
+        conn_type="postgres",
+        login="me",
+        password="pa/ss",
+        host="db",
+        port=5432,
+        schema="sales",
+        extra=json.dumps({"token": "abc", "empty": ""}),
+    )
+    monkeypatch.setattr(Connection, "get", {"warehouse": found}.__getitem__)
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("login", "me"),
+        ("password", "pa/ss"),
+        ("host", "db"),
+        ("port", 5432),
+        ("schema", "sales"),
+        ("token", "abc"),
+        ("empty", ""),
+        ("uri", "postgres://me:pa%2Fss@db:5432/sales?token=abc&empty="),
+    ],
+)
+def test_field_of_a_connection_is_read(warehouse, field, value):
+    assert RESOLVERS["airflow.connection"]("warehouse", field) == value
+
+
+def test_missing_field_is_named(warehouse):
+    with pytest.raises(KeyError, match="'warehouse' has no field 'tokn' in its extra"):
+        RESOLVERS["airflow.connection"]("warehouse", "tokn")
