@@ -293,7 +293,8 @@ def test_task_loads_only_the_pipelines_that_it_needs_and_sends_nothing(
         "from types import SimpleNamespace",
         f"task = runpy.run_path({str(project / DAG)!r})['dag'].topological_sort()[0]",
         "run_after = datetime.now(timezone.utc)",
-        "task.execute({'dag_run': SimpleNamespace(run_id='manual__1', run_after=run_after)})",
+        "dag_run = SimpleNamespace(run_id='manual__1', run_after=run_after)",
+        "task.execute({'dag_run': dag_run, 'params': {}})",
         f"loaded = [name for name in sys.modules if name.startswith('{PACKAGE}.pipelines.')]",
         "assert {name.split('.')[2] for name in loaded} == {task.nodes[0].pipeline}, loaded",
     ]
