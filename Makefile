@@ -11,7 +11,8 @@ demo: .venv/demo ## Create a project and run its DAG on a real local Airflow (ST
 	@$(UV) install --quiet --reinstall-package kedro-airflow-starters .
 	@.venv/bin/python demo.py $(STARTER)
 
-test: .venv/test ## Run all tests
+test: .venv/test ## Run all tests (as root, on Debian: installs podman for those that build images)
+	@.ci/packages
 	.venv/bin/python -m pytest
 
 test-fast: .venv/test ## Run the tests that need a minute

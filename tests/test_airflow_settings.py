@@ -7,6 +7,8 @@ from datetime import date, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk import TriggerRule
+from airflow.timetables._cron import cron_presets
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -147,6 +149,12 @@ def test_refused_setting_is_named_with_its_value_and_what_is_accepted(
 ):
     with pytest.raises(ValueError, match=re.escape(message)):
         check(settings, given_settings)
+
+
+def test_trigger_rules_and_presets_are_those_of_airflow(settings):
+    presets = {preset for preset in cron_presets if preset != "@midnight"}
+    assert set(settings.TRIGGER_RULES) == {rule.value for rule in TriggerRule}
+    assert set(settings.PRESETS) == presets | {"@once", "@continuous"}
 
 
 def test_fields_of_the_form_take_type_and_default_from_kedros_parameters(settings):

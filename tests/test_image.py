@@ -134,7 +134,7 @@ def last_json(output: str) -> dict:
 def built(tmp_path_factory) -> Iterator[Built]:
     """A new project, and the image that its Dockerfile gives."""
     missing = [tool for tool in ("podman", "debootstrap") if not shutil.which(tool)]
-    assert not missing, f"not installed: {', '.join(missing)}; .ci/run installs what is needed"
+    assert not missing, f"not installed: {', '.join(missing)}; .ci/packages installs what is needed"
     project = create_project(STARTER, tmp_path_factory.mktemp(STARTER))
     [base] = re.findall(r"^FROM (\S+)", (project / "Dockerfile").read_text(), re.MULTILINE)
     run(IMAGE / "make_base.sh", base)

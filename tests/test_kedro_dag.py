@@ -1,11 +1,14 @@
 """dags/kedro_dag.py turns any nodes and settings into a right DAG."""
 
 import importlib.util
+import logging.config
 import re
 import sys
 from datetime import datetime, timedelta, timezone
 from graphlib import TopologicalSorter
+from pathlib import PurePosixPath
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
@@ -259,6 +262,26 @@ def test_run_gives_its_form_and_its_times_to_kedros_parameters(kedro_dag):
             "data_interval_end": None,
         },
     }
+
+
+@given(st.text(st.sampled_from("ab01_.~:+-"), min_size=1, max_size=20))
+def test_each_run_has_one_folder_of_its_own_whatever_its_id(kedro_dag, run_id):
+    run = SimpleNamespace(run_id=run_id)
+    folder = kedro_dag.run_parameters({"dag_run": run, "params": {}})["airflow"]["folder"]
+    assert PurePosixPath("runs", folder).parts == ("runs", folder)
+    assert folder not in (".", "..") and unquote(folder) == run_id
+
+
+def test_logging_yml_sets_levels_and_leaves_the_handlers(kedro_dag, monkeypatch):
+    monkeypatch.setattr(logging.config, "dictConfig", logging.config.dictConfig)
+    before = list(logging.root.handlers)
+    kedro_dag._leave_handlers_to_airflow()
+    logging.config.dictConfig({"version": 1, "root": {"handlers": ["console"]}})
+    logging.config.dictConfig(
+        {"version": 1, "loggers": {"kedro_dag_test": {"level": "ERROR"}, "other": {}}}
+    )
+    assert logging.root.handlers == before
+    assert logging.getLogger("kedro_dag_test").level == logging.ERROR
 
 
 def test_callback_is_imported_from_the_project_when_it_is_called(kedro_dag, tmp_path, monkeypatch):

@@ -97,14 +97,14 @@ def create_dag(
     project_path = Path(dag_file).resolve().parent.parent
     settings = dict(dag_settings)
     group_by = settings.pop("group_by", "none")
-    timezone = settings.pop("timezone", "UTC")
+    zone = settings.pop("timezone", "UTC")
     outlets = settings.pop("outlets", True)
     keep_intermediate = settings.pop("keep_intermediate", True)
     if assets := settings.pop("assets", []):
         settings["schedule"] = [Asset(name) for name in assets]
     for key in ("start_date", "end_date"):
         if settings.get(key):
-            settings[key] = pendulum.parse(settings[key], tz=timezone)
+            settings[key] = pendulum.parse(settings[key], tz=zone)
     for key in ("on_success_callback", "on_failure_callback"):
         if settings.get(key):
             settings[key] = _callback(settings[key], project_path)
@@ -437,6 +437,9 @@ def run_parameters(context: Mapping[str, Any]) -> dict[str, Any]:
     data_interval_start and data_interval_end, None where the run has none.
     """
     dag_run = context["dag_run"]
+    folder = quote(dag_run.run_id, safe="")
+    if not folder.strip("."):  # neither this folder nor the one above
+        folder = folder.replace(".", "%2E")
     parameters: dict[str, Any] = {}
     for name, value in context["params"].items():
         *path, last = name.split(".")
@@ -450,7 +453,7 @@ def run_parameters(context: Mapping[str, Any]) -> dict[str, Any]:
     }
     parameters["airflow"] = {
         "run_id": dag_run.run_id,
-        "folder": quote(dag_run.run_id, safe=""),
+        "folder": folder,
         **{name: time.isoformat() if time else None for name, time in times.items()},
     }
     return parameters
@@ -507,7 +510,8 @@ def _leave_handlers_to_airflow() -> None:
     configure = logging.config.dictConfig
 
     def set_levels(config: dict[str, Any]) -> None:
-        levels = {name: {"level": logger["level"]} for name, logger in config["loggers"].items()}
+        loggers = config.get("loggers", {}).items()
+        levels = {name: {"level": logger["level"]} for name, logger in loggers if "level" in logger}
         configure({"version": 1, "incremental": True, "loggers": levels})
 
     logging.config.dictConfig = set_levels
