@@ -27,10 +27,11 @@ docs: .venv/test ## Build the documentation into site/
 bench: .venv/test ## Measure what creating a project costs
 	.venv/bin/python benchmarks/creation.py
 
+.venv/test: EXAMPLES = $(addprefix -r ,$(wildcard layers/base/requirements.txt layers/examples/*/requirements.txt))
 .venv/demo .venv/test: pyproject.toml
 	@test -x .venv/bin/uv || { $(PYTHON) -m venv .venv && .venv/bin/pip install --quiet uv; }
 	@echo "Installing into .venv (the first time takes a few minutes)"
-	@$(UV) install --quiet --compile-bytecode --group $(notdir $@) .
+	@$(UV) install --quiet --compile-bytecode --group $(notdir $@) $(EXAMPLES) .
 	@touch $@
 
 .PHONY: help demo test test-fast starters docs bench

@@ -19,8 +19,8 @@ SECRET = "top-secret.db"
 SETTINGS = """
   keep_intermediate: false
   params:
-    split.test_size: {maximum: 0.5}
-    split.random_state:
+    model_options.test_size: {maximum: 0.5}
+    model_options.random_state:
 """
 CREDENTIALS = """
 warehouse:
@@ -83,10 +83,10 @@ def metrics(project):
 
 def test_form_and_credentials_reach_the_run_whose_asset_triggers_another_dag(airflow, project):
     airflow.trigger("listener")  # unpauses it; its own run does not count
-    run_id = airflow.trigger("other", {"split.test_size": 0.4})
+    run_id = airflow.trigger("other", {"model_options.test_size": 0.4})
     assert airflow.wait("other", run_id) == "success"
     [(version, found)] = metrics(project).items()
-    run("kedro", "run", "--params=split.test_size=0.4", cwd=project)
+    run("kedro", "run", "--params=model_options.test_size=0.4", cwd=project)
     [expected] = [value for name, value in metrics(project).items() if name != version]
     assert found == expected
     logs = [airflow.log("other", run_id, task) for task in airflow.tasks("other", run_id)]
@@ -94,7 +94,7 @@ def test_form_and_credentials_reach_the_run_whose_asset_triggers_another_dag(air
     assert [log for log in logs if SECRET in log] == []
 
     with pytest.raises(httpx.HTTPStatusError, match="400"):
-        airflow.trigger("other", {"split.test_size": 0.9})
+        airflow.trigger("other", {"model_options.test_size": 0.9})
 
     deadline = time.monotonic() + 60
     heard = []
@@ -114,7 +114,7 @@ def test_tasks_are_shown_in_groups_with_their_documentation(airflow):
     assert "- inputs: `train_features`" in tasks["train_model_node"]["doc_md"]
     details = airflow.get("dags/other/details")
     assert "| split_data_node |" in details["doc_md"]
-    assert details["params"]["split.test_size"]["schema"]["maximum"] == 0.5
+    assert details["params"]["model_options.test_size"]["schema"]["maximum"] == 0.5
     shown = airflow.api.get("/ui/structure/structure_data", params={"dag_id": "other"})
     groups = [node for node in shown.raise_for_status().json()["nodes"] if node.get("children")]
     assert [(group["id"], len(group["children"])) for group in groups] == [("data_science", 3)]
@@ -144,13 +144,15 @@ def test_runs_at_once_and_a_backfill_equal_kedro_runs_with_their_parameters(
     airflow, project, tmp_path
 ):
     seeds = (1, 2, 3)
-    runs = [airflow.trigger("other", {"split.random_state": seed}) for seed in seeds]
+    runs = [airflow.trigger("other", {"model_options.random_state": seed}) for seed in seeds]
     body = {"dag_id": "other", "from_date": "2024-01-01", "to_date": "2024-01-10"}
     body |= {"dag_run_conf": {}, "max_active_runs": 3, "reprocess_behavior": "none"}
     airflow.api.post("/api/v2/backfills", json=body).raise_for_status()
     assert [airflow.wait("other", run_id) for run_id in runs] == ["success"] * 3
     found = [of_airflow(project, run_id) for run_id in runs]
-    assert found == [of_kedro(project, tmp_path, f"split.random_state={seed}") for seed in seeds]
+    assert found == [
+        of_kedro(project, tmp_path, f"model_options.random_state={seed}") for seed in seeds
+    ]
     assert len({str(outputs) for outputs in found}) == 3
 
     intervals = []

@@ -8,7 +8,7 @@ def create_pipeline(**kwargs) -> Pipeline:
         [
             Node(
                 split_data,
-                inputs=["iris", "params:split"],
+                inputs=["iris", "params:model_options"],
                 outputs=["train_features", "test_features", "train_species", "test_species"],
                 name="split_data_node",
             ),
