@@ -1,0 +1,57 @@
+"""All tasks of a DAG run read the versions of that run, and can save them again."""
+
+import json
+import sys
+
+import pytest
+
+from tests.conftest import ENVIRONMENT, answers, kedro_new, run
+
+RUN_TASKS = """
+import runpy, sys
+from datetime import datetime, timezone
+from types import SimpleNamespace
+
+dag = runpy.run_path(sys.argv[1])["dag"]
+done = set()
+while len(done) < len(dag.tasks):
+    for task in dag.tasks:
+        if task.task_id not in done and task.upstream_task_ids <= done:
+            run_after = datetime(2024, 1, 31, tzinfo=timezone.utc)
+            dag_run = SimpleNamespace(run_id="manual__1", run_after=run_after)
+            task.execute({"dag_run": dag_run, "params": {}})
+            done.add(task.task_id)
+"""
+
+
+@pytest.fixture(scope="module")
+def project(template, tmp_path_factory):
+    """A project in which a newer run is ahead, with a model that cannot be read."""
+    folder = tmp_path_factory.mktemp("project")
+    kedro_new(template, "astro-airflow-iris", folder, answers())
+    project = folder / "space-flights"
+    newer = project / "data/06_models/model.pickle/2099-01-01T00.00.00.000000Z-0/model.pickle"
+    newer.parent.mkdir(parents=True)
+    newer.write_text("half-written")
+    return project
+
+
+def run_dag(project):
+    environment = ENVIRONMENT | {"AIRFLOW_HOME": str(project / ".airflow")}
+    dag = project / "dags" / "space_flights_airflow_dag.py"
+    run(sys.executable, "-c", RUN_TASKS, dag, cwd=project.parent, env=environment)
+
+
+def test_run_reads_its_own_version_and_saves_it_again_while_a_newer_one_is_ahead(project):
+    for _ in range(2):
+        run_dag(project)
+        [metrics] = project.glob("data/08_reporting/metrics.json/*/metrics.json")
+        assert metrics.parent.name.startswith("2024-01-31T00.00.00.000000Z-")
+        assert json.loads(metrics.read_text())["accuracy"] > 0.9
+
+
+def test_grouped_nodes_read_the_version_that_they_have_just_saved(project):
+    dag = project / "dags" / "space_flights_airflow_dag.py"
+    dag.write_text(dag.read_text().replace("'group_by': 'none'", "'group_by': 'pipeline'"))
+    run_dag(project)
+    assert len(list(project.glob("data/06_models/model.pickle/*"))) == 2
