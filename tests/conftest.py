@@ -1,5 +1,6 @@
 """The ways to create a project, and the template as a git repository and as an installed wheel."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,12 +16,9 @@ from compose import STARTERS
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 NAME = "Space Flights"
+NOT_INHERITED = ("AIRFLOW", "KEDRO", "MAKE", "PYTHONDONTWRITEBYTECODE")
 ENVIRONMENT = {
-    **{
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("AIRFLOW", "KEDRO", "MAKE"))
-    },
+    **{key: value for key, value in os.environ.items() if not key.startswith(NOT_INHERITED)},
     "DO_NOT_TRACK": "1",
     "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
     "GIT_AUTHOR_NAME": "Tester",
@@ -60,6 +58,19 @@ def venv(folder: Path, *requirements: object) -> Path:
         install = ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", folder]
         run(*install, *requirements, cwd=ROOT)
     return folder / "bin"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace a text that the file must have."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def metrics(project: Path) -> dict:
+    """Read the metrics of the only run that the project has had."""
+    [path] = project.glob("data/08_reporting/metrics.json/*/metrics.json")
+    return json.loads(path.read_text())
 
 
 @pytest.fixture(params=STARTERS)

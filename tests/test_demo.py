@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import demo
-from tests.conftest import ROOT, answers, kedro_new, run
+from tests.conftest import ROOT, answers, kedro_new, metrics, run
 
 pytestmark = pytest.mark.slow
 
@@ -23,11 +23,6 @@ def processes_with(text: str) -> list[str]:
         except OSError:
             continue
     return found
-
-
-def metrics(project: Path) -> dict:
-    [path] = project.glob("data/08_reporting/metrics.json/*/metrics.json")
-    return json.loads(path.read_text())
 
 
 @pytest.fixture(scope="module")

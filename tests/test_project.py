@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -18,7 +17,7 @@ import pandas as pd
 import pytest
 
 from compose import STARTERS
-from tests.conftest import ENVIRONMENT, answers, kedro_new, run, venv
+from tests.conftest import ENVIRONMENT, answers, edit, kedro_new, metrics, run, venv
 
 pytestmark = pytest.mark.slow
 PACKAGE = "space_flights"
@@ -56,17 +55,6 @@ def command(created, project):
         return run(*words, cwd=project, check=check, env=environment)
 
     return run_in_project
-
-
-def edit(path, old, new):
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-
-
-def metrics(project):
-    [path] = project.glob("data/08_reporting/metrics.json/*/metrics.json")
-    return json.loads(path.read_text())
 
 
 def test_kedro_run_works_with_and_without_the_airflow_environment(project, command):
@@ -281,7 +269,7 @@ def test_importing_the_dag_leaves_logging_as_it_was(project, command):
         "import logging, runpy, airflow.sdk; before = list(logging.root.handlers);"
         f"runpy.run_path({str(project / DAG)!r}); assert logging.root.handlers == before"
     )
-    command("python", "-c", code, PYTHONPATH=str(project / "dags"))
+    command("python", "-c", code)
 
 
 def test_task_loads_only_the_pipelines_that_it_needs_and_sends_nothing(
@@ -298,7 +286,7 @@ def test_task_loads_only_the_pipelines_that_it_needs_and_sends_nothing(
         f"loaded = [name for name in sys.modules if name.startswith('{PACKAGE}.pipelines.')]",
         "assert {name.split('.')[2] for name in loaded} == {task.nodes[0].pipeline}, loaded",
     ]
-    command("python", "-c", "\n".join(code), PYTHONPATH=f"{no_network}:{project / 'dags'}")
+    command("python", "-c", "\n".join(code), PYTHONPATH=str(no_network))
     assert not (project / "network-used").exists()
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.conftest import NAME, answers, copier_copy, run
+from tests.conftest import NAME, answers, copier_copy, edit, run
 
 STARTER = "spaceflights-astro"
 IN_TEMPLATE = f"starters/{STARTER}/{{{{ cookiecutter.repo_name }}}}"
@@ -18,24 +18,18 @@ def commit(folder, message):
     run("git", "commit", "--quiet", f"--message={message}", cwd=folder)
 
 
-def replace(path, old, new):
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-
-
 @pytest.fixture(scope="module")
 def releases(template, tmp_path_factory):
     """The template with a second release, v0.2.0, that changes, adds and removes files."""
     folder = tmp_path_factory.mktemp("releases") / "template"
     shutil.copytree(template, folder)
     project = folder / IN_TEMPLATE
-    replace(project / "README.md", "`make help` lists all verbs.", "`make help` lists every verb.")
-    replace(project / "conf/airflow/airflow.yml", "max_active_runs: 3", "max_active_runs: 4")
+    edit(project / "README.md", "`make help` lists all verbs.", "`make help` lists every verb.")
+    edit(project / "conf/airflow/airflow.yml", "max_active_runs: 3", "max_active_runs: 4")
     nodes = project / "src/{{ cookiecutter.python_package }}/pipelines/data_science/nodes.py"
-    replace(nodes, "import logging\n", "# Release 2\nimport logging\n")
-    replace(project / "docker-compose.override.yml", "services:", "# Release 2\nservices:")
-    replace(project / "dags/kedro_dag.py", 'ui_color = "#ffe36e"', 'ui_color = "#abcdef"')
+    edit(nodes, "import logging\n", "# Release 2\nimport logging\n")
+    edit(project / "docker-compose.override.yml", "services:", "# Release 2\nservices:")
+    edit(project / "dags/kedro_dag.py", 'ui_color = "#ffe36e"', 'ui_color = "#abcdef"')
     (project / "NEWS.md").write_text("News of {{ cookiecutter.project_name }}\n")
     (project / "packages.txt").unlink()
     commit(folder, "Release 2")
@@ -53,10 +47,10 @@ def project(releases, tmp_path_factory):
     run(*command, releases, folder, cwd=folder.parent)
     run("git", "init", "--quiet", cwd=folder)
     commit(folder, "Create")
-    replace(folder / NODES, "return LinearRegression()", "return LinearRegression(positive=True)")
-    replace(folder / "README.md", "## Change", "Our words.\n\n## Change")
-    replace(folder / "conf/airflow/airflow.yml", "schedule: null", 'schedule: "@daily"')
-    replace(folder / PIPELINE, 'name="train_model_node"', 'name="fit_model_node"')
+    edit(folder / NODES, "return LinearRegression()", "return LinearRegression(positive=True)")
+    edit(folder / "README.md", "## Change", "Our words.\n\n## Change")
+    edit(folder / "conf/airflow/airflow.yml", "schedule: null", 'schedule: "@daily"')
+    edit(folder / PIPELINE, 'name="train_model_node"', 'name="fit_model_node"')
     (folder / "docker-compose.override.yml").unlink()
     (folder / DAG).unlink()
     command = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
@@ -120,7 +114,7 @@ def test_project_of_kedro_new_moves_under_copier(releases, tmp_path):
     run(*command, "--name", NAME, cwd=tmp_path)
     run("git", "checkout", "--quiet", "main", cwd=releases)
     project = tmp_path / "space-flights"
-    replace(project / "README.md", "## Change", "Our words.\n\n## Change")
+    edit(project / "README.md", "## Change", "Our words.\n\n## Change")
     run("git", "init", "--quiet", cwd=project)
     commit(project, "Create")
 
