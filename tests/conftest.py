@@ -10,8 +10,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, settings
 
 from compose import STARTERS
+
+# A slow machine is no failure.
+settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+settings.load_profile("tests")
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent

@@ -118,7 +118,7 @@ def moment(value: Any) -> str:
         if isinstance(value, date):
             return value.isoformat()
         return datetime.fromisoformat(value).isoformat()
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise ValueError("a date such as 2024-01-31 or [2024, 1, 31]") from None
 
 
