@@ -24,8 +24,10 @@ starters: ## Write starters/ from layers/
 docs: .venv/test ## Build the documentation into site/
 	.venv/bin/python -m mkdocs build --strict
 
-bench: .venv/test ## Measure what creating a project costs
+bench: .venv/test ## Measure creation, reading DAG files and running them, beside kedro-airflow's
 	.venv/bin/python benchmarks/creation.py
+	.venv/bin/python benchmarks/parsing.py
+	.venv/bin/python benchmarks/runs.py
 
 .venv/test: EXAMPLES = $(addprefix -r ,$(wildcard layers/base/requirements.txt layers/examples/*/requirements.txt))
 .venv/demo .venv/test: pyproject.toml

@@ -58,6 +58,7 @@ class LocalAirflow:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__PARALLELISM": "2",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",  # seconds to notice a task's end
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__API__BASE_URL": self.url,
@@ -203,7 +204,8 @@ def main() -> int:
     requirements = project / "requirements.txt"
     subprocess.run([*install, "--python", sys.executable, "-r", requirements], check=True)
     console.print("[bold]3. Start Airflow and trigger the DAG")
-    with LocalAirflow(project / ".airflow", project / "dags", cwd=project) as airflow:
+    plugins = {"AIRFLOW__CORE__PLUGINS_FOLDER": str(project / "plugins")}
+    with LocalAirflow(project / ".airflow", project / "dags", project, plugins) as airflow:
         console.print(f"   healthy at {airflow.url}")
         run_id = airflow.trigger("demo")
         state = airflow.wait(

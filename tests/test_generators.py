@@ -141,7 +141,7 @@ def test_project_has_the_expected_files_and_only_those(reference):
         "docker-compose.override.yml",
         "include/.gitkeep",
         "packages.txt",
-        "plugins/.gitkeep",
+        "plugins/preload.py",
         "pyproject.toml",
         "requirements.txt",
         f"{package}/__init__.py",

@@ -13,6 +13,11 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kedro.io import DataCatalog, Version
+from kedro.pipeline import Node, Pipeline
+from kedro_datasets.matplotlib import MatplotlibDataset
+from kedro_datasets.text import TextDataset
+from matplotlib.figure import Figure
 
 from tests.conftest import ROOT
 
@@ -151,7 +156,7 @@ def test_pipelines_that_need_each_other_are_no_task_groups(kedro_dag):
 
 
 def test_documentation_shows_docstrings_inputs_and_outputs(kedro_dag):
-    node = kedro_dag.Node("clean", ["raw"], ["table"], doc="Clean it.\n\n        Twice.")
+    node = kedro_dag.Node("clean", ["raw"], ["table"], doc="Clean it.\n\nTwice.")
     dag = create(kedro_dag, [node])
     assert dag.get_task("clean").doc_md == (
         "### clean\n\nClean it.\n\nTwice.\n\n- inputs: `raw`\n- outputs: `table`"
@@ -315,3 +320,41 @@ def test_versions_are_unique_and_sorted_by_time(kedro_dag, runs):
     times = [versions[version] for version in sorted(versions)]
     assert times == sorted(times)
     assert not any(sign in version for version in versions for sign in "/\\:")
+
+
+def save(kedro_dag, data, dataset):
+    node = Node(lambda: data, None, "data", name="node")
+    runner = kedro_dag._runner({"data"}, "2024", "run")
+    runner.run(Pipeline([node]), DataCatalog({"data": dataset}))
+    return sorted(dataset._fs.find(str(dataset._get_load_path())))
+
+
+@pytest.mark.parametrize("root", ["{tmp_path}", "memory://{tmp_path}"])
+@pytest.mark.parametrize("path, version", [("run/plots", None), ("plots", Version(None, None))])
+def test_retry_saves_a_folder_of_files_anew(kedro_dag, tmp_path, root, path, version):
+    path = f"{root.format(tmp_path=tmp_path)}/{path}"
+    for name in ("one.png", "other.png"):
+        dataset = MatplotlibDataset(filepath=path, version=version)
+        [saved] = save(kedro_dag, {name: Figure()}, dataset)
+        assert saved == str(dataset._get_load_path() / name)
+        assert dataset._fs.find(str(dataset._filepath.parent)) == [saved]
+
+
+def test_data_that_no_run_owns_is_saved_as_the_catalog_says(kedro_dag, tmp_path):
+    for _ in range(2):
+        fs_args = {"open_args_save": {"mode": "a"}}
+        save(kedro_dag, "once ", TextDataset(filepath=f"{tmp_path}/log.txt", fs_args=fs_args))
+    assert (tmp_path / "log.txt").read_text() == "once once "
+
+
+def test_transcoded_dataset_is_read_in_the_version_of_the_run(kedro_dag, tmp_path):
+    for version in ("2024", "2025"):
+        path = tmp_path / "table.txt" / version / "table.txt"
+        path.parent.mkdir(parents=True)
+        path.write_text(version)
+    dataset = TextDataset(filepath=f"{tmp_path}/table.txt", version=Version(None, None))
+    read = []
+    node = Node(read.append, "table@read", None, name="node")
+    runner = kedro_dag._runner({"table@written"}, "2024", "run")
+    runner.run(Pipeline([node]), DataCatalog({"table@read": dataset}))
+    assert read == ["2024"]

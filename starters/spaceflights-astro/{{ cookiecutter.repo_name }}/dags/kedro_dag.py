@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import inspect
 import logging.config
 import os
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
+from uuid import uuid4
 
 import pendulum
 from airflow.sdk import DAG, Asset, BaseOperator, Param, TaskGroup
@@ -27,8 +26,7 @@ from airflow.sdk import DAG, Asset, BaseOperator, Param, TaskGroup
 Key = TypeVar("Key")
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """A node of the Kedro pipeline, by names only.
 
     ``pipeline`` is the folder in pipelines/ that holds the node's function, None for any other;
@@ -69,6 +67,15 @@ class Node:
                 if tag.startswith(prefix):
                     return "tag", tag
         return "node", self.name
+
+
+class Pipeline(NamedTuple):
+    """The Kedro pipeline that a DAG runs; ``outputs`` are all the datasets that it writes."""
+
+    name: str
+    env: str
+    project_path: Path
+    outputs: Collection[str]
 
 
 def create_dag(
@@ -118,23 +125,20 @@ def create_dag(
         params={name: _param(**field) for name, field in form.items()},
         **settings,
     )
-    produced = _outputs(nodes)
-    written = {_dataset(name) for name in produced}
+    pipeline = Pipeline(pipeline_name, env, project_path, outputs=_outputs(nodes))
+    written = assets_of(package_name, pipeline.outputs if outlets else ())
+    read = assets_of(package_name, _inputs(nodes) if outlets else (), without=written)
     groups = group_nodes(nodes, group_by)
     boxes = task_groups(groups, dag)
-    operators = {
-        task_id: KedroOperator(
+    operators = {}
+    for task_id, group in groups.items():
+        operators[task_id] = operator = KedroOperator(
             task_id=task_id,
             dag=dag,
             task_group=boxes.get(task_id),
             doc_md="\n\n".join(node_doc(node) for node in group),
-            inlets=assets_of(package_name, _inputs(group), written) if outlets else [],
-            outlets=assets_of(package_name, _outputs(group)) if outlets else [],
-            nodes=group,
-            produced=produced,
-            project_path=project_path,
-            pipeline_name=pipeline_name,
-            env=env,
+            inlets=_choose(read, (name for node in group for name in node.inputs)),
+            outlets=_choose(written, (name for node in group for name in node.outputs)),
             **{
                 key: value
                 for selector, overrides in tasks.items()
@@ -142,53 +146,37 @@ def create_dag(
                 for key, value in overrides.items()
             },
         )
-        for task_id, group in groups.items()
-    }
-    for upstream, downstream in dependencies(groups):
-        operators[upstream] >> operators[downstream]
+        operator.nodes, operator.pipeline = group, pipeline
+    upstream: dict[str, list[BaseOperator]] = {}
+    for first, second in dependencies(groups):
+        upstream.setdefault(second, []).append(operators[first])
+    for task_id, needed in upstream.items():
+        needed >> operators[task_id]
     if not keep_intermediate and nodes:
         last = [task for task in operators.values() if not task.downstream_task_ids]
-        last >> RemoveIntermediate(
-            task_id=unique_ids([*dag.task_group_dict, *operators, "remove_intermediate"])[-1],
-            dag=dag,
-            produced=produced,
-            project_path=project_path,
-            env=env,
-        )
+        *_, task_id = unique_ids([*dag.task_group_dict, *operators, "remove_intermediate"])
+        removal = RemoveIntermediate(task_id=task_id, dag=dag)
+        removal.pipeline = pipeline
+        last >> removal
     return dag
 
 
 class KedroOperator(BaseOperator):
-    """Runs nodes of a Kedro pipeline in the task's own process."""
+    """Runs nodes of a Kedro pipeline in the task's own process.
+
+    They are set after its creation: Airflow applies all defaults in each __init__ of an operator.
+    """
 
     ui_color = "#ffe36e"
-
-    def __init__(
-        self,
-        *,
-        nodes: Sequence[Node],
-        produced: Collection[str],
-        project_path: Path,
-        pipeline_name: str,
-        env: str,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.nodes = nodes
-        self.produced = produced
-        self.project_path = project_path
-        self.pipeline_name = pipeline_name
-        self.env = env
+    nodes: Sequence[Node]
+    pipeline: Pipeline
 
     def execute(self, context: Mapping[str, Any]) -> None:
         """Run the nodes as a part of the DAG run in ``context``."""
         dag_run = context["dag_run"]
         run_nodes(
-            nodes=self.nodes,
-            produced=self.produced,
-            project_path=self.project_path,
-            pipeline_name=self.pipeline_name,
-            env=self.env,
+            self.nodes,
+            self.pipeline,
             parameters=run_parameters(context),
             version=run_version(dag_run.run_id, dag_run.run_after),
         )
@@ -197,20 +185,14 @@ class KedroOperator(BaseOperator):
 class RemoveIntermediate(BaseOperator):
     """Removes the folder of the DAG run, when all its tasks have succeeded."""
 
-    def __init__(
-        self, *, produced: Collection[str], project_path: Path, env: str, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.produced = produced
-        self.project_path = project_path
-        self.env = env
+    pipeline: Pipeline
 
     def execute(self, context: Mapping[str, Any]) -> None:
         """Remove the datasets that are stored below a folder named after the DAG run."""
         parameters = run_parameters(context)
         folder = parameters["airflow"]["folder"]
-        catalog = start_kedro(self.project_path, self.env).load_context(parameters).catalog
-        for name in sorted(self.produced):
+        catalog = start_kedro(self.pipeline).load_context(parameters).catalog
+        for name in sorted(self.pipeline.outputs):
             dataset = catalog.get(name)
             parts = Path(str(getattr(dataset, "_filepath", ""))).parts
             if folder in parts:
@@ -234,6 +216,9 @@ def group_nodes(nodes: Sequence[Node], group_by: str) -> dict[str, list[Node]]:
     groups: dict[tuple[str, str], list[Node]] = {}
     for node in nodes:
         groups.setdefault(node.box(group_by), []).append(node)
+    if len(groups) == len(nodes):
+        ids = unique_ids(name for _, name in groups)
+        return dict(zip(ids, groups.values(), strict=True))
     position = {node.name: number for number, node in enumerate(nodes)}
     joined = cycles(groups, dependencies(groups))
     ids = unique_ids("-".join(name for _, name in keys) for keys in joined)
@@ -261,6 +246,8 @@ def task_groups(groups: Mapping[str, Sequence[Node]], dag: DAG) -> dict[str, Tas
             key = group[0].box("namespace" if group[0].namespace else "pipeline")
         boxes.setdefault(key, []).append(task_id)
         members.setdefault(key, []).extend(group)
+    if len(boxes) == len(groups):
+        return {}
     alone = [keys[0] for keys in cycles(members, dependencies(members)) if len(keys) == 1]
     keys = [key for key in alone if key[0] != "node" and len(boxes[key]) > 1]
     ids = unique_ids([*groups, *(re.sub(r"[^\w-]+", "_", name) for _, name in keys)])[len(groups) :]
@@ -339,12 +326,12 @@ def slug(name: str) -> str:
 def unique_ids(names: Iterable[str]) -> list[str]:
     """Make a different id for Airflow of each name."""
     ids: dict[str, None] = {}
+    numbers: dict[str, int] = {}
     for name in names:
         first = candidate = slug(name)
-        number = 2
         while candidate in ids:
-            candidate = f"{first}_{number}"
-            number += 1
+            numbers[first] = numbers.get(first, 1) + 1
+            candidate = f"{first}_{numbers[first]}"
         ids[candidate] = None
     return list(ids)
 
@@ -362,9 +349,9 @@ def _dataset(name: str) -> str:
 
 def node_doc(node: Node) -> str:
     """Describe a node in Markdown: its docstring, inputs and outputs."""
-    lines = [f"### {node.name}", inspect.cleandoc(node.doc or "")]
-    lines += [f"- inputs: {_names(node.inputs)}\n- outputs: {_names(node.outputs)}"]
-    return "\n\n".join(line for line in lines if line)
+    doc = f"{node.doc}\n\n" if node.doc else ""
+    ends = f"- inputs: {_names(node.inputs)}\n- outputs: {_names(node.outputs)}"
+    return f"### {node.name}\n\n{doc}{ends}"
 
 
 def dag_doc(package_name: str, pipeline_name: str, env: str, nodes: Sequence[Node]) -> str:
@@ -386,19 +373,26 @@ def dag_doc(package_name: str, pipeline_name: str, env: str, nodes: Sequence[Nod
 
 
 def _names(datasets: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in datasets) or "none"
+    return ", ".join([f"`{name}`" for name in datasets]) or "none"
 
 
 def assets_of(
     package_name: str, datasets: Iterable[str], without: Collection[str] = ()
-) -> list[Asset]:
+) -> dict[str, Asset]:
     """Name the assets of datasets, parameters aside: PACKAGE.DATASET in every run.
 
     The URI is the name, so that ``Asset("PACKAGE.DATASET")`` in another DAG is the same asset.
     """
     names = {_dataset(name) for name in datasets if not name.startswith("params:")}
-    quoted = sorted(quote(name, safe="") for name in names - {"parameters", *without})
-    return [Asset(f"{package_name}.{name}") for name in quoted]
+    return {
+        name: Asset(f"{package_name}.{quote(name, safe='')}")
+        for name in names - {"parameters"} - set(without)
+    }
+
+
+def _choose(assets: Mapping[str, Asset], datasets: Iterable[str]) -> list[Asset]:
+    names = {_dataset(name) for name in datasets}
+    return [assets[name] for name in sorted(names) if name in assets]
 
 
 def _inputs(nodes: Iterable[Node]) -> set[str]:
@@ -460,40 +454,33 @@ def run_parameters(context: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run_nodes(
-    *,
-    nodes: Sequence[Node],
-    produced: Collection[str],
-    project_path: Path,
-    pipeline_name: str,
-    env: str,
-    parameters: Mapping[str, Any],
-    version: str,
+    nodes: Sequence[Node], pipeline: Pipeline, parameters: Mapping[str, Any], version: str
 ) -> None:
     """Run nodes of a Kedro pipeline.
 
     Args:
         nodes: what to run.
-        produced: the datasets that the whole DAG writes; they are read in this run's version.
+        pipeline: what the whole DAG runs; what that writes is read in this run's version.
         parameters: from ``run_parameters``.
         version: the version under which versioned datasets are saved.
 
     Raises:
         ValueError: the project's pipelines no longer have these nodes.
     """
-    session = start_kedro(project_path, env)
+    session = start_kedro(pipeline)
     session.run(
-        pipeline_names=_needed_pipelines(nodes, pipeline_name),
+        pipeline_names=_needed_pipelines(nodes, pipeline.name),
         node_names=[node.name for node in nodes],
-        runner=_runner(produced, version),
+        runner=_runner(pipeline.outputs, version, parameters["airflow"]["folder"]),
         run_id=version,
         runtime_params=dict(parameters),
     )
 
 
-def start_kedro(project_path: Path, env: str) -> Any:
+def start_kedro(pipeline: Pipeline) -> Any:
     """Configure Kedro for the project, without telemetry and without its log handlers."""
     os.environ["DO_NOT_TRACK"] = "1"
-    config = project_path / "conf" / "logging.yml"
+    config = pipeline.project_path / "conf" / "logging.yml"
     if config.is_file():
         os.environ["KEDRO_LOGGING_CONFIG"] = str(config)
     _leave_handlers_to_airflow()
@@ -501,8 +488,8 @@ def start_kedro(project_path: Path, env: str) -> Any:
     from kedro.framework.session import KedroServiceSession
     from kedro.framework.startup import bootstrap_project
 
-    bootstrap_project(project_path)
-    return KedroServiceSession.create(project_path=project_path, env=env)
+    bootstrap_project(pipeline.project_path)
+    return KedroServiceSession.create(project_path=pipeline.project_path, env=pipeline.env)
 
 
 def _leave_handlers_to_airflow() -> None:
@@ -544,19 +531,54 @@ def _needed_pipelines(nodes: Sequence[Node], pipeline_name: str) -> list[str]:
     return [pipeline_name]
 
 
-def _runner(produced: Collection[str], version: str) -> Any:
-    """Create a runner that reads what this DAG run wrote, and can write it again in a retry."""
+def _runner(produced: Collection[str], version: str, folder: str) -> Any:
+    """Create a runner that reads what this DAG run wrote, and can write it again in a retry.
+
+    A versioned dataset is the run's own by its version, any other by the run's folder.
+    """
     from kedro.io import AbstractVersionedDataset, Version
     from kedro.runner import SequentialRunner
 
+    written = {_dataset(name) for name in produced}
+
     class Runner(SequentialRunner):
         def run(self, pipeline: Any, catalog: Any, *args: Any, **kwargs: Any) -> Any:
-            for name in pipeline.datasets() & set(produced):
-                dataset = catalog.get(name)
-                if isinstance(dataset, AbstractVersionedDataset) and dataset._version:
+            for name in pipeline.datasets():
+                dataset = catalog.get(name) if _dataset(name) in written else None
+                if not isinstance(dataset, AbstractVersionedDataset):
+                    continue
+                if dataset._version:
                     dataset._version = Version(version, version)
-                    if name in pipeline.all_outputs() and dataset.exists():
-                        dataset._fs.rm(str(dataset._get_load_path()), recursive=True)
+                elif folder not in dataset._filepath.parts:
+                    continue
+                if name in pipeline.all_outputs() and hasattr(dataset, "_fs"):
+                    _save_whole(dataset)
             return super().run(pipeline, catalog, *args, **kwargs)
 
     return Runner()
+
+
+def _save_whole(dataset: Any) -> None:
+    """Remove what an earlier try has saved, and let no one find what is not yet saved whole.
+
+    On a disk, it is written under another name beside its own, and then renamed. Object stores
+    show an object when it is whole.
+    """
+    from fsspec.implementations.local import LocalFileSystem
+
+    fs, path = dataset._fs, dataset._get_load_path()
+    earlier = [str(path)]
+    if isinstance(fs, LocalFileSystem):
+        save = dataset.save
+        unfinished = path.with_name(f"{path.stem}.unfinished-{uuid4().hex}{path.suffix}")
+        earlier += fs.glob(str(path.with_name(f"{path.stem}.unfinished-*")))
+
+        def save_and_rename(data: Any) -> None:
+            save(data)
+            fs.mv(str(unfinished), str(path))
+
+        dataset._get_save_path = lambda: unfinished
+        dataset.save = save_and_rename
+    for name in earlier:
+        if fs.exists(name):
+            fs.rm(name, recursive=True)

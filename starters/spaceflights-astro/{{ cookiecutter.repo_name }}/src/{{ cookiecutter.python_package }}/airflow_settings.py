@@ -1,13 +1,15 @@
 """Check airflow.yml when `kedro airflow create` writes a DAG, before anything is written.
 
 The checked settings reach the template conf/airflow/dag.py.j2: ``dag`` for the DAG as a whole,
-``task`` for every task, ``tasks`` for some of them, ``form`` for the fields of the trigger form.
+``task`` for every task, ``tasks`` for some of them, ``form`` for the fields of the trigger form,
+``docs`` with the docstrings of the nodes.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from difflib import get_close_matches
+from inspect import cleandoc
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -228,13 +230,19 @@ class AirflowSettings:
                 name: check(
                     config, name, given["params"], list(pipelines[name].nodes), context.params
                 )
-                | {"grouping": given["node_grouping"]}
+                | {"grouping": given["node_grouping"], "docs": docstrings(pipelines[name].nodes)}
                 for name in names
                 if name in pipelines
             }
         except ValueError as error:
             raise click.ClickException(f"{where}: {error}") from None
         context.config_loader["airflow"] = checked
+
+
+def docstrings(nodes: list) -> dict[str, str]:
+    """Take the docstring of each node's function, without its indentation."""
+    docs = {node.name: node.func.__doc__ for node in nodes}
+    return {name: cleandoc(doc) for name, doc in docs.items() if isinstance(doc, str)}
 
 
 def check(

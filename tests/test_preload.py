@@ -1,0 +1,58 @@
+"""plugins/preload.py imports libraries where tasks are forked from, and nowhere else."""
+
+import json
+import os
+import sys
+
+import pytest
+
+from tests.conftest import ENVIRONMENT, ROOT, run
+
+PLUGIN = ROOT / "layers" / "base" / "plugins" / "preload.py"
+LOAD = """
+import json, logging, runpy, sys
+
+before = list(logging.root.handlers)
+libraries = runpy.run_path(sys.argv[1])["LIBRARIES"]
+assert logging.root.handlers == before
+print(json.dumps([[name for name in libraries if name in sys.modules], sorted(sys.modules)]))
+"""
+
+
+def loaded(*command):
+    """The listed libraries, and all modules, that an Airflow command has after the plugin."""
+    done = run(sys.executable, "-c", LOAD, PLUGIN, *command, cwd=ROOT, env=ENVIRONMENT)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("command", [("scheduler",), ("celery", "worker")])
+def test_processes_that_fork_tasks_have_the_libraries_but_not_kedros_logging(command):
+    libraries, modules = loaded(*command)
+    assert libraries == [
+        "dynaconf",
+        "kedro.config",
+        "kedro.io",
+        "kedro.pipeline",
+        "kedro_datasets.pandas",
+        "matplotlib.pyplot",
+        "openpyxl",
+        "pandas",
+        "requests",
+        "sklearn.linear_model",
+        "sklearn.metrics",
+        "sklearn.model_selection",
+    ]
+    assert "kedro.framework.project" not in modules
+
+
+@pytest.mark.parametrize("command", ["dag-processor", "api-server", "triggerer"])
+def test_other_processes_have_none(command):
+    assert loaded(command)[0] == []
+
+
+def test_a_library_that_is_not_installed_is_left_out(tmp_path):
+    blocked = "import sys\nsys.modules['openpyxl'] = None\n"
+    (tmp_path / "sitecustomize.py").write_text(blocked)
+    environment = ENVIRONMENT | {"PYTHONPATH": os.fspath(tmp_path)}
+    done = run(sys.executable, "-c", LOAD, PLUGIN, "scheduler", cwd=ROOT, env=environment)
+    assert "sklearn.metrics" in json.loads(done.stdout)[0]
