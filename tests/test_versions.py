@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ENVIRONMENT, answers, kedro_new, run
+from tests.conftest import ENVIRONMENT, answers, edit, kedro_new, run
 
 RUN_TASKS = """
 import runpy, sys
@@ -36,10 +36,10 @@ def project(template, tmp_path_factory):
     return project
 
 
-def run_dag(project):
+def run_dag(project, **options):
     environment = ENVIRONMENT | {"AIRFLOW_HOME": str(project / ".airflow")}
     dag = project / "dags" / "space_flights_airflow_dag.py"
-    run(sys.executable, "-c", RUN_TASKS, dag, cwd=project.parent, env=environment)
+    return run(sys.executable, "-c", RUN_TASKS, dag, cwd=project.parent, env=environment, **options)
 
 
 def test_run_reads_its_own_version_and_saves_it_again_while_a_newer_one_is_ahead(project):
@@ -55,3 +55,18 @@ def test_grouped_nodes_read_the_version_that_they_have_just_saved(project):
     dag.write_text(dag.read_text().replace("'group_by': 'none'", "'group_by': 'pipeline'"))
     run_dag(project)
     assert len(list(project.glob("data/06_models/model.pickle/*"))) == 2
+
+
+def test_version_that_a_node_fails_to_save_is_not_found_and_a_retry_leaves_nothing_of_it(project):
+    nodes = project / "src" / "space_flights" / "pipelines" / "data_science" / "nodes.py"
+    edit(nodes, '{"accuracy": accuracy}', '{"accuracy": accuracy, "unknown": object()}')
+    assert "not JSON serializable" in run_dag(project, check=False).stderr
+    [path] = project.glob("data/08_reporting/metrics.json/*/*")
+    assert path.name.startswith("metrics.unfinished-") and path.name.endswith(".json")
+    assert path.read_text().endswith('"unknown": ')
+
+    edit(nodes, ', "unknown": object()', "")
+    run_dag(project)
+    [path] = project.glob("data/08_reporting/metrics.json/*/*")
+    assert json.loads(path.read_text())["accuracy"] > 0.9
+    assert list(project.glob("data/02_intermediate/**/*unfinished*")) == []
