@@ -19,7 +19,7 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[1]
 KEDRO = Path(sys.executable).parent / "kedro"
 OURS, THEIRS, BARE = "ours", "kedro-airflow", "bare operators"
-IMPORTS = {"spaceflights": 15, "100": 21, "1000": 9, "10000": 3}  # how often each graph is read
+IMPORTS = {"spaceflights": 15, "100": 15, "1000": 9, "10000": 3}  # how often each graph is read
 GROUPINGS = ("none", "tag:small", "tag:large")
 
 REGISTRY = """

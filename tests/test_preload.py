@@ -1,4 +1,4 @@
-"""plugins/preload.py imports libraries where tasks are forked from, and nowhere else."""
+"""plugins/preload.py imports libraries in the scheduler, and nowhere else."""
 
 import json
 import os
@@ -19,15 +19,14 @@ print(json.dumps([[name for name in libraries if name in sys.modules], sorted(sy
 """
 
 
-def loaded(*command):
+def loaded(command):
     """The listed libraries, and all modules, that an Airflow command has after the plugin."""
-    done = run(sys.executable, "-c", LOAD, PLUGIN, *command, cwd=ROOT, env=ENVIRONMENT)
+    done = run(sys.executable, "-c", LOAD, PLUGIN, command, cwd=ROOT, env=ENVIRONMENT)
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("command", [("scheduler",), ("celery", "worker")])
-def test_processes_that_fork_tasks_have_the_libraries_but_not_kedros_logging(command):
-    libraries, modules = loaded(*command)
+def test_the_scheduler_has_the_libraries_but_not_kedros_logging():
+    libraries, modules = loaded("scheduler")
     assert libraries == [
         "dynaconf",
         "kedro.config",
@@ -45,7 +44,7 @@ def test_processes_that_fork_tasks_have_the_libraries_but_not_kedros_logging(com
     assert "kedro.framework.project" not in modules
 
 
-@pytest.mark.parametrize("command", ["dag-processor", "api-server", "triggerer"])
+@pytest.mark.parametrize("command", ["dag-processor", "api-server", "triggerer", "standalone"])
 def test_other_processes_have_none(command):
     assert loaded(command)[0] == []
 

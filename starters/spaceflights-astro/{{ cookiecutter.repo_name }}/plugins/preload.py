@@ -1,7 +1,6 @@
-"""Import slow libraries once, in the process that Airflow forks its tasks from.
+"""Import slow libraries once, in the scheduler, from which LocalExecutor forks its tasks.
 
-Tasks of LocalExecutor and CeleryExecutor then start without importing them. Remove this file if
-the memory that they take in the scheduler or in the workers matters more to you.
+Tasks then start without importing them. Other executors' tasks start as ever.
 """
 
 import contextlib
@@ -25,7 +24,7 @@ LIBRARIES = [
     "sklearn.model_selection",
 ]
 
-if sys.platform == "linux" and {"scheduler", "worker"} & set(sys.argv):
+if sys.platform == "linux" and "scheduler" in sys.argv:
     for library in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(library)
