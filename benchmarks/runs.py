@@ -1,7 +1,8 @@
 """Run spaceflights on a real Airflow, with this DAG and with kedro-airflow's: `make bench`.
 
-One project, one Airflow (scheduler, LocalExecutor of two processes, SQLite), one run at a time, in
-turn; the first round warms up and is not counted. A Kedro hook notes when each node starts.
+One project and two Airflows, one of them with the project's plugins (scheduler, LocalExecutor of
+four processes, SQLite); one run at a time, in turn, after a round that is not counted. A Kedro hook
+notes when each node starts.
 """
 
 import json
