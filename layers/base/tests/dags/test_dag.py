@@ -47,7 +47,7 @@ def test_dag_keeps_the_rules_of_astronomer(dag):
 def test_dag_is_as_new_as_the_pipelines_and_airflow_yml(dag_file, dag, tmp_path):
     pytest.importorskip("kedro_airflow", reason="kedro-airflow writes the DAG: run `make install`")
     command = [sys.executable, "-m", "kedro", "airflow", "create", "--env", "airflow"]
-    command += ["--pipelines", dag.tasks[0].pipeline_name, "--target-dir", str(tmp_path)]
+    command += ["--pipelines", dag.tasks[0].pipeline.name, "--target-dir", str(tmp_path)]
     command += ["--jinja-file", str(PROJECT / "conf" / "airflow" / "dag.py.j2")]
     created = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert created.returncode == 0, created.stdout + created.stderr
