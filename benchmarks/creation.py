@@ -3,24 +3,18 @@
 Both are whole processes, run in turn in empty folders; the first pair warms up and is not counted.
 """
 
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from tools import KEDRO, ROOT, SPACEFLIGHTS, print_ratios, run
 
-ROOT = Path(__file__).resolve().parents[1]
-KEDRO = Path(sys.executable).parent / "kedro"
 PAIRS = 10
 BARE = ("--tools=none", "--example=no")
 COMMANDS = {
     "bare kedro new": BARE,
-    "spaceflights-astro": (f"--starter={ROOT}", "--directory=starters/spaceflights-astro"),
+    "spaceflights-astro": SPACEFLIGHTS,
     "astro-airflow-iris": (f"--starter={ROOT}", "--directory=starters/astro-airflow-iris"),
 }
 
@@ -28,10 +22,8 @@ COMMANDS = {
 def seconds(options: tuple[str, ...]) -> float:
     """Time one creation, in seconds."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [KEDRO, "new", "--name=Bench", *options]
-        environment = {**os.environ, "DO_NOT_TRACK": "1"}
         start = time.perf_counter()
-        subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)
+        run(KEDRO, "new", "--name=Bench", *options, cwd=folder)
         duration = time.perf_counter() - start
         created = Path(folder) / "bench"
         assert options == BARE or (created / "dags" / "bench_airflow_dag.py").is_file()
@@ -48,16 +40,7 @@ def main() -> None:
                 runs[name].append(duration)
         print(f"\r{number}/{PAIRS}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    table = Table(title="Creating a project")
-    table.add_column("command")
-    for column in ("median s", "ratio", "lowest", "highest"):
-        table.add_column(column, justify="right")
-    bare = runs["bare kedro new"]
-    for name, durations in runs.items():
-        ratios = [duration / other for duration, other in zip(durations, bare, strict=True)]
-        figures = statistics.median(durations), statistics.median(ratios), min(ratios), max(ratios)
-        table.add_row(name, *(f"{figure:.2f}" for figure in figures))
-    Console().print(table)
+    print_ratios("Creating a project", runs)
 
 
 if __name__ == "__main__":

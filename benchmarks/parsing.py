@@ -5,9 +5,7 @@ that of Airflow's DAG processor has, and from the byte code of an earlier import
 """
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,9 +13,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from tools import KEDRO, SPACEFLIGHTS, run
 
-ROOT = Path(__file__).resolve().parents[1]
-KEDRO = Path(sys.executable).parent / "kedro"
 OURS, THEIRS, BARE = "ours", "kedro-airflow", "bare operators"
 IMPORTS = {"spaceflights": 15, "100": 15, "1000": 9, "10000": 3}  # how often each graph is read
 GROUPINGS = ("none", "tag:small", "tag:large")
@@ -76,24 +73,13 @@ print(json.dumps({task.task_id: sorted(task.downstream_task_ids) for task in mod
 """
 
 
-def run(*command: object, cwd: Path, **variables: str) -> str:
-    """Run a command, and return what it printed."""
-    environment = {**os.environ, "DO_NOT_TRACK": "1", **variables}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    command = [str(part) for part in command]
-    done = subprocess.run(command, cwd=cwd, env=environment, stdout=-1, stderr=-1, text=True)
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 def create_dags(folder: Path) -> tuple[dict[tuple[str, str], Path], dict[tuple[str, str], float]]:
     """Create the DAG files of each graph.
 
     Returns:
         The file of each graph and kind, and how long `kedro airflow create` took, in seconds.
     """
-    starter = (f"--starter={ROOT}", "--directory=starters/spaceflights-astro")
-    run(KEDRO, "new", "--name=Bench", *starter, cwd=folder)
+    run(KEDRO, "new", "--name=Bench", *SPACEFLIGHTS, cwd=folder)
     project = folder / "bench"
     registry = project / "src" / "bench" / "pipeline_registry.py"
     files, durations = {}, {}

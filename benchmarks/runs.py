@@ -6,10 +6,8 @@ notes when each node starts.
 """
 
 import json
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,12 +16,11 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from tools import KEDRO, ROOT, SPACEFLIGHTS, print_ratios, run
 
-ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 import demo  # noqa: E402
 
-KEDRO = Path(sys.executable).parent / "kedro"
 ROUNDS = 5
 STARTS = "node_starts.jsonl"
 
@@ -69,17 +66,9 @@ RUNS = {
 KEDRO_RUN = "one kedro run"
 
 
-def kedro(*options: object, cwd: Path) -> None:
-    """Run a command of Kedro, without telemetry."""
-    environment = {**os.environ, "DO_NOT_TRACK": "1"}
-    command = [str(part) for part in (KEDRO, *options)]
-    subprocess.run(command, cwd=cwd, env=environment, capture_output=True, check=True)
-
-
 def create_project(folder: Path) -> Path:
     """Create the project and its DAGs: incumbent, bench, bench-grouped, empty."""
-    starter = (f"--starter={ROOT}", "--directory=starters/spaceflights-astro")
-    kedro("new", "--name=Bench", *starter, cwd=folder)
+    run(KEDRO, "new", "--name=Bench", *SPACEFLIGHTS, cwd=folder)
     project = folder / "bench"
     conf, package = project / "conf", project / "src" / "bench"
     (package / "stopwatch.py").write_text(STOPWATCH)
@@ -90,11 +79,11 @@ def create_project(folder: Path) -> Path:
     settings = conf / "grouped" / "airflow.yml"
     settings.write_text(settings.read_text().replace("group_by: none", "group_by: pipeline"))
     template = ("--target-dir=dags", f"--jinja-file={conf / 'airflow' / 'dag.py.j2'}")
-    kedro("airflow", "create", "--env=airflow", *template, cwd=project)
+    run(KEDRO, "airflow", "create", "--env=airflow", *template, cwd=project)
     (project / "dags" / "bench_airflow_dag.py").rename(project / "dags" / "bench.py")
-    kedro("airflow", "create", "--env=grouped", *template, cwd=project)
+    run(KEDRO, "airflow", "create", "--env=grouped", *template, cwd=project)
     (project / "dags" / "bench_grouped_dag.py").rename(project / "dags" / "grouped.py")
-    kedro("airflow", "create", "--env=airflow", "--target-dir=incumbent", cwd=project)
+    run(KEDRO, "airflow", "create", "--env=airflow", "--target-dir=incumbent", cwd=project)
     [written] = (project / "incumbent").glob("*.py")
     incumbent = written.read_text().replace('dag_id="bench"', 'dag_id="incumbent"')
     (project / "dags" / "incumbent.py").write_text(incumbent)
@@ -109,7 +98,9 @@ def empty_dag(airflow: demo.LocalAirflow) -> str:
     return EMPTY.format(names=names, edges=edges)
 
 
-def run(airflow: demo.LocalAirflow, dag_id: str, project: Path) -> tuple[float, dict[str, float]]:
+def run_dag(
+    airflow: demo.LocalAirflow, dag_id: str, project: Path
+) -> tuple[float, dict[str, float]]:
     """Run a DAG.
 
     Returns:
@@ -132,7 +123,7 @@ def run(airflow: demo.LocalAirflow, dag_id: str, project: Path) -> tuple[float, 
 def kedro_run(project: Path) -> float:
     """Time one `kedro run` in the environment airflow, in seconds."""
     start = time.perf_counter()
-    kedro("run", "--env=airflow", cwd=project)
+    run(KEDRO, "run", "--env=airflow", cwd=project)
     return time.perf_counter() - start
 
 
@@ -162,7 +153,7 @@ def measure(project: Path, home: Path, rounds: int) -> tuple[dict, dict]:
         for number in range(rounds + 1):
             for name, (dag_id, with_plugins) in RUNS.items():
                 print(f"\r{number}/{rounds} {name:<45}", end="", file=sys.stderr, flush=True)
-                duration, found = run(ours if with_plugins else plain, dag_id, project)
+                duration, found = run_dag(ours if with_plugins else plain, dag_id, project)
                 if number:
                     durations[name].append(duration)
                     for node, delay in found.items():
@@ -179,16 +170,7 @@ def main() -> None:
         project = create_project(Path(folder))
         durations, delays = measure(project, Path(folder), ROUNDS)
 
-    table = Table(title="A run of spaceflights, from its start to its end")
-    table.add_column("what")
-    for column in ("median s", "ratio", "lowest", "highest"):
-        table.add_column(column, justify="right")
-    for name, found in durations.items():
-        ratios = [one / other for one, other in zip(found, durations[INCUMBENT], strict=True)]
-        figures = statistics.median(found), statistics.median(ratios), min(ratios), max(ratios)
-        table.add_row(name, *(f"{figure:.2f}" for figure in figures))
-    Console().print(table)
-
+    print_ratios("A run of spaceflights, from its start to its end", durations)
     table = Table(title="From the start of a task to that of its node")
     table.add_column("node")
     for column in ("kedro-airflow s", "ours s", "ratio"):
