@@ -29,7 +29,7 @@ bench: .venv/test ## Measure creation, reading DAG files and running them, besid
 	.venv/bin/python benchmarks/parsing.py
 	.venv/bin/python benchmarks/runs.py
 
-.venv/test: EXAMPLES = $(addprefix -r ,$(wildcard layers/base/requirements.txt layers/examples/*/requirements.txt))
+.venv/test: EXAMPLES = $(addprefix -r ,$(wildcard layers/base/requirements.txt layers/examples/*/requirements.txt layers/platforms/*/requirements.txt))
 .venv/demo .venv/test: pyproject.toml
 	@test -x .venv/bin/uv || { $(PYTHON) -m venv .venv && .venv/bin/pip install --quiet uv; }
 	@echo "Installing into .venv (the first time takes a few minutes)"

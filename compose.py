@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent
 STARTERS = {
     "astro-airflow-iris": ("iris", "astro"),
     "spaceflights-astro": ("spaceflights", "astro"),
+    "spaceflights-mwaa": ("spaceflights", "mwaa"),
 }
 PROJECT = "{{ cookiecutter.repo_name }}"
 

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -32,6 +32,8 @@ class LocalAirflow:
         dags: the folder of DAGs.
         cwd: where Airflow is started.
         environment: further variables for Airflow and its tasks.
+        inherited: the variables that they have besides.
+        command: what starts Airflow; an error when it ends.
 
     Raises:
         RuntimeError: Airflow stopped, or was not healthy after three minutes.
@@ -43,15 +45,18 @@ class LocalAirflow:
         dags: Path,
         cwd: Path | None = None,
         environment: dict[str, str] | None = None,
+        inherited: Mapping[str, str] = os.environ,
+        command: Sequence[str | Path] = (BIN / "airflow", "standalone"),
     ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.home = home
         self.cwd = cwd or home
+        self.command = command
         self.url = f"http://127.0.0.1:{port}"
         self.environment = {
-            **os.environ,
+            **inherited,
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
@@ -72,7 +77,7 @@ class LocalAirflow:
     def __enter__(self) -> "LocalAirflow":
         self.home.mkdir(parents=True, exist_ok=True)
         self.process = subprocess.Popen(
-            [BIN / "airflow", "standalone"],
+            self.command,
             cwd=self.cwd,
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -118,6 +118,15 @@ def installed(wheel, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    """A real S3 API on this machine."""
+    from tests.mwaa import S3Server
+
+    with S3Server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def no_network(tmp_path_factory) -> Path:
     """A folder for PYTHONPATH; the file network-used shows that something tried to connect."""
     folder = tmp_path_factory.mktemp("site")

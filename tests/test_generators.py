@@ -102,26 +102,47 @@ def test_copier_keeps_its_answers(template, tmp_path):
     assert "project_name: Space Flights" in kept and "starter: spaceflights-astro" in kept
 
 
-def test_project_has_the_expected_files_and_only_those(reference):
+PLATFORM_FILES = {
+    "astro": {
+        ".astro/config.yaml",
+        ".astro/dag_integrity_exceptions.txt",
+        ".astro/test_dag_integrity_default.py",
+        ".dockerignore",
+        ".env",
+        "Dockerfile",
+        "airflow_settings.yaml",
+        "docker-compose.override.yml",
+        "include/.gitkeep",
+        "packages.txt",
+    },
+    "mwaa": {
+        "mwaa/bucket.py",
+        "mwaa/bundle.py",
+        "mwaa/check.py",
+        "mwaa/constraints/3.2.1.txt",
+        "mwaa/constraints/3.3.1.txt",
+        "mwaa/data.py",
+        "mwaa/deploy.py",
+        "mwaa/environment.yaml",
+        "mwaa/startup.sh",
+    },
+}
+
+
+@pytest.mark.parametrize("platform", PLATFORM_FILES)
+def test_project_has_the_expected_files_and_only_those(platform, reference):
     package = "src/space_flights"
     pipelines = {
         f"{package}/pipelines/{name}/{file}.py"
         for name in ("data_processing", "data_science", "reporting")
         for file in ("__init__", "nodes", "pipeline")
     }
-    assert set(reference("spaceflights-astro")) == pipelines | {
-        ".astro/config.yaml",
-        ".astro/dag_integrity_exceptions.txt",
-        ".astro/test_dag_integrity_default.py",
-        ".dockerignore",
-        ".env",
+    assert set(reference(f"spaceflights-{platform}")) == pipelines | PLATFORM_FILES[platform] | {
         ".github/workflows/ci.yml",
         ".github/workflows/deploy.yml",
         ".gitignore",
-        "Dockerfile",
         "Makefile",
         "README.md",
-        "airflow_settings.yaml",
         "conf/airflow/airflow.yml",
         "conf/airflow/catalog.yml",
         "conf/airflow/credentials.yml",
@@ -138,11 +159,9 @@ def test_project_has_the_expected_files_and_only_those(reference):
         "data/01_raw/companies.csv",
         "data/01_raw/reviews.csv",
         "data/01_raw/shuttles.xlsx",
-        "docker-compose.override.yml",
-        "include/.gitkeep",
-        "packages.txt",
         "plugins/preload.py",
         "pyproject.toml",
+        "requirements-dev.txt",
         "requirements.txt",
         f"{package}/__init__.py",
         f"{package}/__main__.py",

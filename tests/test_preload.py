@@ -11,6 +11,7 @@ from tests.conftest import ENVIRONMENT, ROOT, run
 PLUGIN = ROOT / "layers" / "base" / "plugins" / "preload.py"
 LOAD = """
 import json, logging, runpy, sys
+import airflow.configuration
 
 before = list(logging.root.handlers)
 libraries = runpy.run_path(sys.argv[1])["LIBRARIES"]
@@ -19,9 +20,10 @@ print(json.dumps([[name for name in libraries if name in sys.modules], sorted(sy
 """
 
 
-def loaded(command):
+def loaded(command, **settings):
     """The listed libraries, and all modules, that an Airflow command has after the plugin."""
-    done = run(sys.executable, "-c", LOAD, PLUGIN, command, cwd=ROOT, env=ENVIRONMENT)
+    environment = ENVIRONMENT | settings
+    done = run(sys.executable, "-c", LOAD, PLUGIN, command, cwd=ROOT, env=environment)
     return json.loads(done.stdout)
 
 
@@ -47,6 +49,17 @@ def test_the_scheduler_has_the_libraries_but_not_kedros_logging():
 @pytest.mark.parametrize("command", ["dag-processor", "api-server", "triggerer", "standalone"])
 def test_other_processes_have_none(command):
     assert loaded(command)[0] == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"AIRFLOW__CORE__EXECUTOR": "CeleryExecutor"},
+        {"AIRFLOW__CORE__EXECUTE_TASKS_NEW_PYTHON_INTERPRETER": "True"},
+    ],
+)
+def test_a_scheduler_that_forks_no_tasks_has_none(settings):
+    assert loaded("scheduler", **settings)[0] == []
 
 
 def test_a_library_that_is_not_installed_is_left_out(tmp_path):

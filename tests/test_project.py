@@ -33,7 +33,8 @@ def created(request, template, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     kedro_new(template, request.param, folder, answers())
     project = folder / "space-flights"
-    return project, venv(folder / "venv", f"{project}[airflow,dev]")
+    tools = project / "requirements-dev.txt"
+    return project, venv(folder / "venv", project, "--requirement", tools)
 
 
 @pytest.fixture
@@ -78,11 +79,14 @@ def test_project_passes_its_own_tests_and_linters(command):
     command("ruff", "format", "--check", ".")
 
 
-def test_make_help_lists_the_verbs(command):
+def test_make_help_lists_the_verbs(created, command):
     listed = command("make", "help").stdout
     verbs = {line.split()[1] for line in listed.splitlines()}
     expected = {"help", "install", "run", "test", "dag", "airflow", "package"}
-    assert verbs == expected | {"start", "stop", "parse", "deploy"}
+    if created[0].parent.name.startswith("spaceflights-mwaa"):
+        assert verbs == expected | {"data", "bundle", "check", "plan", "deploy"}
+    else:
+        assert verbs == expected | {"start", "stop", "parse", "deploy"}
 
 
 @one_starter

@@ -70,8 +70,13 @@ class Node(NamedTuple):
 
 
 class Pipeline(NamedTuple):
-    """The Kedro pipeline that a DAG runs; ``outputs`` are all the datasets that it writes."""
+    """The Kedro pipeline that a DAG runs; ``outputs`` are all the datasets that it writes.
 
+    ``project_path`` is the project's folder, or where only its package is installed, the folder
+    whose plugins/ has its configuration as an archive.
+    """
+
+    package: str
     name: str
     env: str
     project_path: Path
@@ -125,7 +130,7 @@ def create_dag(
         params={name: _param(**field) for name, field in form.items()},
         **settings,
     )
-    pipeline = Pipeline(pipeline_name, env, project_path, outputs=_outputs(nodes))
+    pipeline = Pipeline(package_name, pipeline_name, env, project_path, _outputs(nodes))
     written = assets_of(package_name, pipeline.outputs if outlets else ())
     read = assets_of(package_name, _inputs(nodes) if outlets else (), without=written)
     groups = group_nodes(nodes, group_by)
@@ -485,11 +490,19 @@ def start_kedro(pipeline: Pipeline) -> Any:
         os.environ["KEDRO_LOGGING_CONFIG"] = str(config)
     _leave_handlers_to_airflow()
 
+    from kedro.framework.project import configure_project
     from kedro.framework.session import KedroServiceSession
     from kedro.framework.startup import bootstrap_project
 
-    bootstrap_project(pipeline.project_path)
-    return KedroServiceSession.create(project_path=pipeline.project_path, env=pipeline.env)
+    archive = None
+    if (pipeline.project_path / "pyproject.toml").is_file():
+        bootstrap_project(pipeline.project_path)
+    else:
+        configure_project(pipeline.package)
+        archive = pipeline.project_path / "plugins" / f"conf-{pipeline.package}.zip"
+    return KedroServiceSession.create(
+        project_path=pipeline.project_path, env=pipeline.env, conf_source=archive
+    )
 
 
 def _leave_handlers_to_airflow() -> None:
@@ -561,24 +574,34 @@ def _runner(produced: Collection[str], version: str, folder: str) -> Any:
 def _save_whole(dataset: Any) -> None:
     """Remove what an earlier try has saved, and let no one find what is not yet saved whole.
 
-    On a disk, it is written under another name beside its own, and then renamed. Object stores
-    show an object when it is whole.
+    On a disk, it is written under another name beside its own, and then renamed. In an object
+    store an object appears when it is closed, also by an error in the middle: then it is removed.
     """
     from fsspec.implementations.local import LocalFileSystem
 
-    fs, path = dataset._fs, dataset._get_load_path()
-    earlier = [str(path)]
-    if isinstance(fs, LocalFileSystem):
-        save = dataset.save
-        unfinished = path.with_name(f"{path.stem}.unfinished-{uuid4().hex}{path.suffix}")
-        earlier += fs.glob(str(path.with_name(f"{path.stem}.unfinished-*")))
+    fs, path, save = dataset._fs, dataset._get_load_path(), dataset.save
 
-        def save_and_rename(data: Any) -> None:
+    def remove(*names: Any) -> None:
+        for name in map(str, names):
+            if fs.exists(name):
+                fs.rm(name, recursive=True)
+
+    if isinstance(fs, LocalFileSystem):
+        unfinished = path.with_name(f"{path.stem}.unfinished-{uuid4().hex}{path.suffix}")
+        remove(*fs.glob(str(path.with_name(f"{path.stem}.unfinished-*"))))
+        dataset._get_save_path = lambda: unfinished
+
+        def save_whole(data: Any) -> None:
             save(data)
             fs.mv(str(unfinished), str(path))
+    else:
 
-        dataset._get_save_path = lambda: unfinished
-        dataset.save = save_and_rename
-    for name in earlier:
-        if fs.exists(name):
-            fs.rm(name, recursive=True)
+        def save_whole(data: Any) -> None:
+            try:
+                save(data)
+            except BaseException:
+                remove(path)
+                raise
+
+    remove(path)
+    dataset.save = save_whole

@@ -8,8 +8,8 @@ import sys
 NEEDED = {
     *("airflow", "kedro", "kedro_datasets", "kedro_airflow", "kedro_dag", "kedro_telemetry"),
     *("fsspec", "matplotlib", "numpy", "omegaconf", "openpyxl", "pandas", "pyarrow", "sklearn"),
-    *("pip", "pytest", "setuptools", "wheel"),
-    *("conf", "dags", "data", "include", "plugins", "src", "test", "tests"),
+    *("boto3", "pip", "pytest", "s3fs", "setuptools", "wheel"),
+    *("conf", "dags", "data", "include", "mwaa", "plugins", "src", "test", "tests"),
 }
 
 

@@ -8,6 +8,8 @@ import importlib
 import inspect
 import sys
 
+from airflow.configuration import conf
+
 # Add those that your nodes and datasets need; what is not installed is left out.
 LIBRARIES = [
     "dynaconf",
@@ -24,7 +26,12 @@ LIBRARIES = [
     "sklearn.model_selection",
 ]
 
-if sys.platform == "linux" and "scheduler" in sys.argv:
+if (
+    sys.platform == "linux"
+    and "scheduler" in sys.argv
+    and conf.get("core", "executor") == "LocalExecutor"
+    and not conf.getboolean("core", "execute_tasks_new_python_interpreter")
+):
     for library in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(library)

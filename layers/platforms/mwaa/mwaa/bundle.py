@@ -1,0 +1,232 @@
+"""Build what Amazon MWAA needs into dist/mwaa/: `make bundle`.
+
+The same files of the project give the same bytes. conf/local and data/ stay here.
+"""
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import yaml
+from kedro.framework.project import settings
+from kedro.framework.startup import bootstrap_project
+
+from mwaa.bucket import PROJECT, size, storage
+
+BUNDLE = PROJECT / "dist" / "mwaa"
+PLUGINS_ON_MWAA = "/usr/local/airflow/plugins"
+SOURCES = ["README.md", "conf", "dags", "mwaa/startup.sh", "plugins", "pyproject.toml"]
+SOURCES += ["requirements.txt", "src"]
+# As ${other.key} or ${resolver:argument,...}, but without a default, which may be a secret.
+REFERENCE = re.compile(
+    r"\$\{((oc\.env|globals|runtime_params):[^{},]+|(?!oc\.|globals:|runtime_params:)[^{}]+)\}"
+)
+LOAD_DAGS = """
+import sys
+from airflow.dag_processing.dagbag import DagBag
+
+bag = DagBag(sys.argv[1])
+sys.exit(
+    "\\n".join(bag.import_errors.values())
+    or (None if bag.dags else "dags/ holds no DAG: run `make dag`")
+)
+"""
+
+
+def main() -> None:
+    """Write dist/mwaa/ anew, or leave it as it was and say why."""
+    storage()
+    sources = fingerprint()
+    package = bootstrap_project(PROJECT).package_name
+    dags, plugins = read("dags"), read("plugins")
+    configuration = read_configuration()
+    print("Building the wheel")
+    wheel_name, wheel = build_wheel()
+    plugins |= {
+        wheel_name: archive(wheel),
+        f"conf-{package}.zip": archive(configuration),
+        "logging.yml": (PROJECT / "conf" / "logging.yml").read_bytes(),
+    }
+    requirements = (
+        "# The project, from plugins.zip, and what it requires. MWAA adds its own constraints.\n"
+        f"{PLUGINS_ON_MWAA}/{wheel_name}\n"
+    )
+    bundle = {
+        "plugins.zip": archive(plugins),
+        "requirements.txt": requirements.encode(),
+        "startup.sh": (PROJECT / "mwaa" / "startup.sh").read_bytes(),
+        "bundle.json": json.dumps({"sources": sources}).encode(),
+        **{f"dags/{name}": content for name, content in dags.items()},
+    }
+    BUNDLE.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=BUNDLE.parent) as folder:
+        new = Path(folder) / BUNDLE.name
+        for name, content in bundle.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_bytes(content)
+        print("Loading the DAGs")
+        load_dags(new / "dags")
+        shutil.rmtree(BUNDLE, ignore_errors=True)
+        new.rename(BUNDLE)
+    for name, content in bundle.items():
+        limit = ", of 1 GB that MWAA takes" if name == "plugins.zip" else ""
+        print(f"dist/mwaa/{name} ({size(len(content))}{limit})")
+
+
+def files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Find the files below a folder with their names in it, hidden ones and byte code aside."""
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") for part in parts) and path.name != ".airflowignore"
+        if path.is_file() and not hidden and "__pycache__" not in parts:
+            yield "/".join(parts), path
+
+
+def read(folder: str) -> dict[str, bytes]:
+    """Read the files below a folder of the project."""
+    return {
+        name: references(f"{folder}/{name}", path.read_bytes())
+        for name, path in files(PROJECT / folder)
+    }
+
+
+def fingerprint() -> str:
+    """Hash everything that the bundle is made of, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for source in SOURCES:
+        path = PROJECT / source
+        for name, file in [("", path)] if path.is_file() else files(path):
+            if f"{source}/{name}".startswith("conf/local/") or ".egg-info/" in name:
+                continue
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            digest.update(f"{source}/{name} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def require_fresh_bundle() -> None:
+    """Stop unless dist/mwaa/ is made of the project as it is now.
+
+    Raises:
+        SystemExit: there is no bundle, or the project has changed since.
+    """
+    manifest = BUNDLE / "bundle.json"
+    if not manifest.is_file():
+        sys.exit("There is no bundle in dist/mwaa/: run `make bundle`.")
+    if json.loads(manifest.read_text())["sources"] != fingerprint():
+        sys.exit("The project has changed since dist/mwaa/ was built: run `make bundle`.")
+
+
+def read_configuration() -> dict[str, bytes]:
+    """Read the files that a task's configuration loader would: no conf/local, no airflow.yml.
+
+    The DAG file has what airflow.yml says, so that its change needs no update of the environment.
+    """
+    conf = PROJECT / "conf"
+    arguments = settings.CONFIG_LOADER_ARGS
+    loader = settings.CONFIG_LOADER_CLASS(conf_source=str(conf), env="airflow", **arguments)
+    local = arguments.get("default_run_env", "local")
+    patterns = {key: found for key, found in loader.config_patterns.items() if key != "airflow"}
+    found = set()
+    for folder in conf.iterdir():
+        if folder.is_dir() and folder.name != local:
+            for pattern in sum(patterns.values(), []):
+                found |= set(fsspec.filesystem("file").glob(f"{folder.as_posix()}/{pattern}"))
+    paths = {name: path for name, path in files(conf) if str(path) in found}
+    return {
+        f"conf/{name}": references(f"conf/{name}", path.read_bytes())
+        for name, path in paths.items()
+        if path.suffix in (".yml", ".yaml", ".json")
+    }
+
+
+def references(name: str, content: bytes) -> bytes:
+    """Let a file of credentials pass without its comments, and any other file as it is.
+
+    Raises:
+        SystemExit: a value is no reference such as ${oc.env:KEY}; with the file and the key.
+    """
+    if name.endswith(".py") or not any(part.startswith("credentials") for part in name.split("/")):
+        return content
+    try:
+        loaded = yaml.safe_load(content)
+    except (UnicodeDecodeError, yaml.YAMLError):
+        loaded = "not read"
+    for key in plain_values(loaded):
+        where = f"the value of {key}" if key else "its content"
+        sys.exit(
+            f"No bundle: {name}: {where} is no reference. Move it to conf/local, or to an Airflow "
+            "connection that ${airflow.connection:ID,FIELD} names."
+        )
+    return yaml.safe_dump(loaded).encode()
+
+
+def plain_values(node: Any, key: str = "") -> Iterator[str]:
+    """Find the keys, joined by dots, whose values are no references."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from plain_values(value, f"{key}.{name}".lstrip("."))
+    elif isinstance(node, list):
+        for position, value in enumerate(node):
+            yield from plain_values(value, f"{key}.{position}".lstrip("."))
+    elif node is not None and not REFERENCE.fullmatch(str(node)):
+        yield key
+
+
+def build_wheel() -> tuple[str, dict[str, bytes]]:
+    """Build the project's wheel from a clean copy: its name, and its files by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "project"
+        ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info")
+        shutil.copytree(PROJECT / "src", copy / "src", ignore=ignored)
+        for name in ("README.md", "pyproject.toml", "requirements.txt"):
+            shutil.copy(PROJECT / name, copy)
+        command = [sys.executable, "-m", "build", "--wheel", "--outdir", folder, str(copy)]
+        environment = os.environ | {"SOURCE_DATE_EPOCH": "315532800"}
+        built = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if built.returncode:
+            sys.exit(f"No bundle: the wheel cannot be built.\n{built.stdout}{built.stderr}")
+        [path] = Path(folder).glob("*.whl")
+        with zipfile.ZipFile(path) as wheel:
+            names = wheel.namelist()
+            return path.name, {name: references(f"src/{name}", wheel.read(name)) for name in names}
+
+
+def archive(content: Mapping[str, bytes]) -> bytes:
+    """Make a zip of files that depends on their names and bytes only."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as written:
+        for name, data in content.items():
+            entry = zipfile.ZipInfo(name)  # of 1980, the first year that a zip knows
+            entry.external_attr = 0o644 << 16
+            written.writestr(entry, data, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def load_dags(folder: Path) -> None:
+    """Stop unless Airflow loads the DAGs in a folder, in a process of its own.
+
+    Raises:
+        SystemExit: with Airflow's message.
+    """
+    with tempfile.TemporaryDirectory() as home:
+        quiet = {"AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR", "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-c", LOAD_DAGS, str(folder)]
+        environment = os.environ | {"AIRFLOW_HOME": home} | quiet
+        loaded = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if loaded.returncode:
+        sys.exit(f"No bundle: Airflow does not load dags/.\n{loaded.stderr}")
+
+
+if __name__ == "__main__":
+    main()

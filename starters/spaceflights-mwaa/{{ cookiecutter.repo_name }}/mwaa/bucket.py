@@ -1,0 +1,158 @@
+"""The bucket that `storage` in conf/airflow/globals.yml names, and uploads of what has changed."""
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from kedro.framework.project import settings
+from kedro.framework.startup import bootstrap_project
+
+PROJECT = Path(__file__).resolve().parents[1]
+RETRIES = Config(retries={"mode": "standard", "max_attempts": 8})
+
+
+def storage() -> tuple[str, str]:
+    """Read where Airflow's data lives, as bucket and prefix; the prefix may be empty.
+
+    Raises:
+        SystemExit: it is not in S3.
+    """
+    bootstrap_project(PROJECT)
+    loader = settings.CONFIG_LOADER_CLASS(
+        conf_source=str(PROJECT / "conf"), env="airflow", **settings.CONFIG_LOADER_ARGS
+    )
+    url = str(loader["globals"].get("storage"))
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    if not url.startswith("s3://") or not bucket:
+        sys.exit(
+            f"conf/airflow/globals.yml: storage is {url!r}. Set it to s3://BUCKET/PREFIX: the "
+            "workers of MWAA share no disk."
+        )
+    return bucket, prefix.strip("/")
+
+
+def client(service: str) -> Any:
+    """Connect to a service of AWS with the credentials that boto3 finds."""
+    return boto3.client(service, config=RETRIES)
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """End the program with one sentence when AWS refuses something.
+
+    Raises:
+        SystemExit: with that sentence.
+    """
+    try:
+        yield
+    except ClientError as error:
+        sys.exit(explain(error))
+    except BotoCoreError as error:
+        sys.exit(f"AWS cannot be asked: {error}")
+
+
+def explain(error: ClientError) -> str:
+    """Say what AWS has refused and what to do."""
+    code, said = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    call = error.operation_name
+    if code in ("AccessDenied", "AccessDeniedException", "403", "Forbidden"):
+        return (
+            f"{call} is not allowed with these credentials ({said}). The DeployRole of "
+            "mwaa/environment.yaml has all permissions that are needed."
+        )
+    if is_throttled(error):
+        return f"{call}: AWS has too many requests at the moment. Run the same command again."
+    if code in ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId"):
+        return f"{call}: the credentials have expired or are wrong ({said}). Log in again."
+    return f"{call}: AWS answers {code}: {said}"
+
+
+def is_throttled(error: ClientError) -> bool:
+    """Tell whether AWS only wants to be asked later."""
+    code = error.response["Error"]["Code"]
+    return "Throttl" in code or code in ("TooManyRequestsException", "SlowDown")
+
+
+class Bucket:
+    """An S3 bucket whose objects carry the SHA-256 of their content."""
+
+    def __init__(self, name: str, s3: Any) -> None:
+        self.name, self.s3 = name, s3
+
+    def head(self, key: str) -> dict[str, Any] | None:
+        """Describe an object as S3's HeadObject does; None where there is none."""
+        try:
+            return self.s3.head_object(Bucket=self.name, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
+                return None
+            raise
+
+    def compare(self, key: str, path: Path) -> str:
+        """Say what an upload would do: create, update, or nothing (unchanged)."""
+        found = self.head(key)
+        if not found:
+            return "create"
+        return "unchanged" if found["Metadata"].get("sha256") == sha256(path) else "update"
+
+    def upload(self, key: str, path: Path) -> None:
+        """Upload a file; an interrupted upload leaves the object as it was."""
+        metadata = {"Metadata": {"sha256": sha256(path)}}
+        callback = progress(key, path.stat().st_size)
+        with path.open("rb") as file:
+            self.s3.upload_fileobj(file, self.name, key, ExtraArgs=metadata, Callback=callback)
+
+    def require(self) -> None:
+        """Stop unless there is such a bucket that one may read.
+
+        Raises:
+            SystemExit: there is none.
+        """
+        try:
+            self.s3.head_bucket(Bucket=self.name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchBucket"):
+                sys.exit(
+                    f"There is no bucket {self.name}. Correct storage in conf/airflow/globals.yml, "
+                    "or create the bucket with mwaa/environment.yaml."
+                )
+            raise
+
+
+def sha256(path: Path) -> str:
+    """Hash a file's content, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def size(count: int) -> str:
+    """Write a number of bytes for people, in units of 1000."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
+
+
+def progress(name: str, total: int) -> Callable[[int], None] | None:
+    """Show in a terminal how much of a file is uploaded."""
+    if not sys.stdout.isatty():
+        return None
+    sent = 0
+
+    def show(count: int) -> None:
+        nonlocal sent
+        sent += count
+        end = "\n" if sent >= total else ""
+        print(f"\r{name}: {size(sent)} of {size(total)}", end=end, flush=True)
+
+    return show

@@ -1,0 +1,387 @@
+"""Amazon MWAA without AWS: a bucket, /usr/local/airflow, and Airflow with a Celery worker.
+
+Modelled on images/airflow/ of https://github.com/aws/amazon-mwaa-docker-images: its containers
+source startup.sh, install the requirements and start Airflow, in this order and in the same
+environment.
+"""
+
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+import demo
+from tests.conftest import BIN, ROOT, run
+
+HOME = Path("/usr/local/airflow")
+VERSION = "3.3.1"
+CONSTRAINTS = ROOT / "layers" / "platforms" / "mwaa" / "mwaa" / "constraints"
+
+# The user's startup.sh and configuration options may change these,
+OPINIONATED = {
+    "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
+    "AIRFLOW__CORE__EXECUTE_TASKS_NEW_PYTHON_INTERPRETER": "True",
+    "AIRFLOW__SCHEDULER__SCHEDULE_AFTER_TASK_EXECUTION": "False",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "1800.0",
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+}
+# but not these,
+ESSENTIAL = {
+    "AIRFLOW__CELERY__WORKER_ENABLE_REMOTE_CONTROL": "False",
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__MULTI_TEAM": "False",
+    "AIRFLOW__SCHEDULER__STANDALONE_DAG_PROCESSOR": "True",
+    "MWAA_AIRFLOW_COMPONENT": "hybrid",  # a container with scheduler and worker
+    "MWAA_COMMAND": "hybrid",
+}
+# nor these where the container has them.
+PROTECTED = {
+    "AIRFLOW_HOME",
+    "AIRFLOW_VERSION",
+    "AIRFLOW__API__BASE_URL",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_DEFAULT_REGION",
+    "AWS_EXECUTION_ENV",
+    "AWS_REGION",
+    "PYTHONPATH",
+    "PYTHONUNBUFFERED",
+}
+# An `exit` in startup.sh ends only the script; when bash itself ends, no variables are kept.
+SOURCE_STARTUP = """
+keep() { env --null > "$0"; exit; }
+shopt -s expand_aliases
+alias exit=keep
+source "$HOME/startup/startup.sh"
+keep
+"""
+
+
+def python312() -> Path:
+    """Find an interpreter of Python 3.12: on PATH, of pyenv, or one that uv has or downloads.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    found = [shutil.which("python3.12")]
+    if shutil.which("pyenv"):
+        root = Path(run("pyenv", "root", cwd=ROOT).stdout.strip())
+        installed = (root / "versions").glob("3.12.*/bin/python3.12")
+        found += sorted(installed, key=lambda path: -int(path.parts[-3].split(".")[2]))
+    for path in filter(None, found):  # a shim of pyenv may exist and not run
+        if run(path, "--version", cwd=ROOT, check=False).stdout.startswith("Python 3.12."):
+            return Path(path)
+    run(BIN / "uv", "python", "install", "--quiet", "3.12", cwd=ROOT, check=False)
+    managed = ["--managed-python", "--no-project", "3.12"]
+    uv = run(BIN / "uv", "python", "find", *managed, cwd=ROOT, check=False)
+    if uv.returncode:
+        raise RuntimeError(
+            "MWAA runs Python 3.12, and this machine has none that runs: neither python3.12 on "
+            f"PATH, nor 3.12 in pyenv, nor one of uv. Install one of them.\n{uv.stderr}"
+        )
+    return Path(uv.stdout.strip())
+
+
+def install_airflow(folder: Path, version: str = VERSION) -> Path:
+    """Make a virtual environment of what MWAA's image has, and return its bin folder."""
+    run("uv", "venv", "--quiet", "--seed", "--python", python312(), folder, cwd=ROOT)
+    image = [f"apache-airflow[celery,statsd]=={version}", "apache-airflow-providers-amazon"]
+    image += ["aiobotocore", "redis"]  # redis in the place of SQS
+    install = ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", folder]
+    run(*install, "--constraint", CONSTRAINTS / f"{version}.txt", *image, cwd=ROOT)
+    return folder / "bin"
+
+
+def free_ports(count: int) -> list[int]:
+    """Find ports on which nothing listens."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for free in sockets:
+            free.bind(("127.0.0.1", 0))
+        return [free.getsockname()[1] for free in sockets]
+
+
+class Server:
+    """A process that listens on a port of 127.0.0.1, as a context manager.
+
+    Args:
+        command: what starts it.
+        folder: its working directory, made if missing; it writes to a log there.
+
+    Raises:
+        RuntimeError: it stopped, or did not answer in a minute.
+    """
+
+    def __init__(self, command: Sequence[str | Path], port: int, folder: Path) -> None:
+        self.command, self.port, self.folder = command, port, folder
+        self.log = folder / f"{Path(command[0]).name}.log"
+
+    def __enter__(self) -> "Server":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + 60
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.__exit__()
+                raise RuntimeError(f"{self.command[0]} did not start:\n{self.log.read_text()}")
+            time.sleep(0.1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()  # SeaweedFS would take 20 s to end by itself
+        self.process.wait()
+
+    def answers(self) -> bool:
+        """Tell whether the server can be used."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class S3Server(Server):
+    """An S3 with access keys: SeaweedFS, which checks signatures and keeps versions on disk.
+
+    It stands in us-east-1, and is without `PutPublicAccessBlock`.
+
+    Attributes:
+        environment: the variables by which boto3 and s3fs use it with all permissions.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        names = [f"{part}.port" for part in ("s3", "master", "volume", "filer")]
+        names += [f"{name}.grpc" for name in names]
+        ports = free_ports(len(names))
+        listen = [f"-{name}={port}" for name, port in zip(names, ports, strict=True)]
+        listen += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
+        limits = ["-volume.max=100", "-master.volumeSizeLimitMB=1024"]
+        command = [BIN / "weed", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+        command += ["-s3", f"-s3.config={folder / 's3.json'}", *listen, *limits]
+        super().__init__(command, ports[0], folder)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            "AWS_ACCESS_KEY_ID": "mwaa",
+            "AWS_SECRET_ACCESS_KEY": secrets.token_hex(),
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL_S3": self.url,
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
+        }
+        self.client = boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+            config=Config(proxies={}, retries={"total_max_attempts": 1}),
+        )
+
+    def __enter__(self) -> "S3Server":
+        keys = {
+            "accessKey": self.environment["AWS_ACCESS_KEY_ID"],
+            "secretKey": self.environment["AWS_SECRET_ACCESS_KEY"],
+        }
+        identity = {"name": "mwaa", "credentials": [keys], "actions": ["Admin"]}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        super().__enter__()
+        return self
+
+    def answers(self) -> bool:
+        """Tell whether an object can be written."""
+        try:
+            self.client.create_bucket(Bucket="is-it-ready")
+            self.client.put_object(Bucket="is-it-ready", Key="probe", Body=b"1")
+            self.client.delete_object(Bucket="is-it-ready", Key="probe")
+            self.client.delete_bucket(Bucket="is-it-ready")
+        except (BotoCoreError, ClientError):
+            return False
+        return True
+
+    def create_bucket(self, name: str) -> None:
+        """Create a bucket with versioning, as MWAA requires it."""
+        self.client.create_bucket(Bucket=name)
+        enabled = {"Status": "Enabled"}
+        self.client.put_bucket_versioning(Bucket=name, VersioningConfiguration=enabled)
+
+
+class Mwaa:
+    """An environment of Amazon MWAA in /usr/local/airflow, which is there inside of the block.
+
+    Args:
+        bin: the executables of an Airflow, from `install_airflow`. Requirements are installed
+            into it: a new environment needs a new one.
+        s3: a client for the bucket.
+        environment: what the service gives to its containers: the execution role's credentials.
+        version: of that Airflow.
+    """
+
+    def __init__(
+        self, bin: Path, s3: Any, environment: Mapping[str, str], version: str = VERSION
+    ) -> None:
+        self.bin, self.s3, self.version = bin, s3, version
+        self.container = {
+            "AIRFLOW_HOME": str(HOME),
+            "AIRFLOW_VERSION": version,
+            "HOME": str(HOME),
+            "PATH": f"{bin}:/usr/local/bin:/usr/bin:/bin",
+            "PYTHONPATH": "/python",  # where the image has its own modules
+            "PYTHONUNBUFFERED": "1",
+            **environment,
+        }
+        self.essential = {
+            **ESSENTIAL,
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(),
+            "AWS_EXECUTION_ENV": f"Amazon_MWAA_{version.replace('.', '')}",
+        }
+        self.environment = {**self.container, **OPINIONATED, **self.essential}
+
+    def __enter__(self) -> "Mwaa":
+        try:
+            HOME.mkdir()
+        except FileExistsError:
+            raise RuntimeError(
+                f"{HOME} exists already: of an Airflow of this machine, or left by tests that "
+                "were killed. Only in the second case, remove it."
+            ) from None
+        except PermissionError:
+            raise RuntimeError(f"Only root may make {HOME}, as MWAA has it.") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(HOME)
+
+    def update(self, settings: Mapping[str, Any]) -> None:
+        """Do what an update of the environment does, in the words of MWAA's `GetEnvironment`.
+
+        Args:
+            settings: SourceBucketArn, DagS3Path, and optionally PluginsS3Path,
+                RequirementsS3Path, StartupScriptS3Path, an object version for each of them,
+                and AirflowConfigurationOptions.
+        """
+        self.settings = settings
+        self.sync_dags()
+        self.sync_files()
+        self.environment = self.source_startup()
+        self.install_requirements()
+
+    def sync_dags(self) -> None:
+        """Make dags/ as it is in the bucket now. MWAA does so all the time."""
+        bucket = self.settings["SourceBucketArn"].rpartition(":::")[2]
+        prefix = self.settings["DagS3Path"].strip("/") + "/"
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        wanted = {HOME / "dags" / key.removeprefix(prefix): key for key in keys if key[-1] != "/"}
+        for path, key in wanted.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.s3.download_file(bucket, key, str(path))
+        for path in (HOME / "dags").rglob("*"):
+            if path.is_file() and path not in wanted and "__pycache__" not in path.parts:
+                path.unlink()
+
+    def sync_files(self) -> None:
+        """Lay out plugins.zip, requirements.txt and startup.sh, in the versions of the settings."""
+        for folder in ("plugins", "requirements", "startup"):
+            shutil.rmtree(HOME / folder, ignore_errors=True)
+            (HOME / folder).mkdir()
+        if (plugins := self._object("Plugins")) is not None:
+            zipfile.ZipFile(io.BytesIO(plugins)).extractall(HOME / "plugins")
+        if (requirements := self._object("Requirements")) is not None:
+            (HOME / "requirements" / "requirements.txt").write_bytes(requirements)
+        if (startup := self._object("StartupScript")) is not None:
+            (HOME / "startup" / "startup.sh").write_bytes(startup)
+
+    def _object(self, name: str) -> bytes | None:
+        if not (key := self.settings.get(f"{name}S3Path")):
+            return None
+        bucket = self.settings["SourceBucketArn"].rpartition(":::")[2]
+        version = self.settings.get(f"{name}S3ObjectVersion")
+        which = {"VersionId": version} if version else {}
+        return self.s3.get_object(Bucket=bucket, Key=key, **which)["Body"].read()
+
+    def source_startup(self) -> dict[str, str]:
+        """Source startup.sh, and return the variables that Airflow and its tasks will have."""
+        exports: dict[str, str] = {}
+        options = {
+            f"AIRFLOW__{name.upper().replace('.', '__', 1)}": value
+            for name, value in self.settings.get("AirflowConfigurationOptions", {}).items()
+        }
+        if (HOME / "startup" / "startup.sh").is_file():
+            kept = HOME / ".exports"
+            environment = {**self.container, **OPINIONATED, **options, **self.essential}
+            bash = ["bash", "-c", SOURCE_STARTUP, kept]
+            done = run(*bash, cwd=HOME, env=environment, timeout=295, check=False)
+            if not kept.is_file():
+                raise RuntimeError(f"startup.sh ended bash:\n{done.stdout}\n{done.stderr}")
+            exports = dict(line.split("=", 1) for line in kept.read_text().split("\0") if line)
+            kept.unlink()
+        protected = {key: value for key, value in self.container.items() if key in PROTECTED}
+        exported = {**self.container, **OPINIONATED, **exports}
+        return {**exported, **options, **protected, **self.essential}
+
+    def install_requirements(self) -> str:
+        """Install requirements.txt, and return what pip said. A failure fails the test."""
+        requirements = HOME / "requirements" / "requirements.txt"
+        if not requirements.is_file():
+            return ""
+        if re.search("-c |--constraint ", requirements.read_text()):
+            raise RuntimeError("A constraint in requirements.txt lifts those of MWAA.")
+        constraints = CONSTRAINTS / f"{self.version}.txt"
+        pip = [self.bin / "python", "-m", "pip", "install", "--constraint", constraints]
+        environment = {**self.environment, **index_variables()}
+        return run(*pip, "--requirement", requirements, cwd=HOME, env=environment).stdout
+
+    @contextmanager
+    def airflow(self, executor: str = "CeleryExecutor") -> Iterator[demo.LocalAirflow]:
+        """Run Airflow with this executor: CeleryExecutor, as MWAA, or LocalExecutor.
+
+        The database is SQLite, where MWAA has PostgreSQL; Redis is in the place of SQS.
+        """
+        broker, logs = free_ports(2)
+        environment = {
+            **self.environment,
+            "AIRFLOW__CORE__EXECUTOR": executor,
+            "AIRFLOW__CELERY__BROKER_URL": f"redis://127.0.0.1:{broker}/0",
+            "AIRFLOW__CELERY__RESULT_BACKEND": f"redis://127.0.0.1:{broker}/1",
+            "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(logs),
+        }
+        components = ["scheduler", "dag-processor", "api-server"]
+        with ExitStack() as stack:
+            if executor == "CeleryExecutor":
+                components.append("celery worker")
+                redis = ["redis-server", f"--port {broker}", "--bind 127.0.0.1", "--save ''"]
+                stack.enter_context(Server(redis, broker, HOME / "redis"))
+            run(self.bin / "airflow", "db", "migrate", cwd=HOME, env=environment)
+            start = "".join(f"airflow {component} & " for component in components)
+            command = ["bash", "-c", f"{start} wait -n"]
+            dags = HOME / "dags"
+            running = demo.LocalAirflow(HOME, dags, HOME, environment, {}, command)
+            yield stack.enter_context(running)
+
+
+def index_variables() -> dict[str, str]:
+    """The variables by which pip reaches a package index from here, whatever HOME is."""
+    reach = re.compile("PIP_|SSL_CERT_|REQUESTS_CA_BUNDLE|.*_PROXY$", re.IGNORECASE)
+    found = {key: value for key, value in os.environ.items() if reach.match(key)}
+    user = {"XDG_CONFIG_HOME": Path.home() / ".config", "XDG_CACHE_HOME": Path.home() / ".cache"}
+    return {**{key: str(path) for key, path in user.items()}, **found}
