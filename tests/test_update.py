@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.conftest import NAME, answers, copier_copy, edit, run
+from tests.conftest import NAME, answers, copier_copy, edit, files, run
 
 STARTER = "spaceflights-astro"
 IN_TEMPLATE = f"starters/{STARTER}/{{{{ cookiecutter.repo_name }}}}"
@@ -135,3 +135,31 @@ def test_copy_into_a_fresh_git_repository_is_accepted(template, tmp_path):
     run("git", "init", "--quiet", cwd=folder)
     copier_copy(template, STARTER, tmp_path, answers())
     assert (folder / DAG).is_file()
+
+
+def test_project_moves_from_astro_to_mwaa_with_its_edits(template, tmp_path):
+    copier_copy(template, STARTER, tmp_path, answers())
+    project = tmp_path / answers()["repo_name"]
+    run("git", "init", "--quiet", cwd=project)
+    commit(project, "Create")
+    edit(project / NODES, "return LinearRegression()", "return LinearRegression(positive=True)")
+    edit(project / "requirements.txt", "kedro~=1.7", "kedro~=1.7\npolars")
+    (project / "packages.txt").write_text("libgomp1\n")
+    (project / ".env").write_text("TOKEN=mine\n")
+    commit(project, "Edit")
+
+    move = ["copier", "update", "--trust", "--defaults", "--vcs-ref=v0.1.0"]
+    run(*move, "--data=starter=spaceflights-mwaa", cwd=project)
+    (tmp_path / "other").mkdir()
+    copier_copy(template, "spaceflights-mwaa", tmp_path / "other", answers())
+    fresh, moved = files(tmp_path / "other" / project.name), files(project)
+    kept = {".env", "airflow_settings.yaml"}  # which git ignores
+    names = {name for name in moved if not name.startswith(".git/")}
+    assert names == fresh.keys() | kept
+    changed = {name for name in fresh if fresh[name] != moved[name]}
+    assert changed == {NODES, "requirements.txt"}
+    assert (project / ".env").read_text() == "TOKEN=mine\n"
+    assert "positive=True" in (project / NODES).read_text()
+    requirements = (project / "requirements.txt").read_text()
+    assert "polars\n" in requirements and requirements.endswith("s3fs>=2025\n")
+    assert "starter: spaceflights-mwaa" in (project / ".copier-answers.yml").read_text()
