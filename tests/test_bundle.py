@@ -308,7 +308,7 @@ def test_requirement_that_mwaa_cannot_install_is_named(requirement, said, projec
         file.write(f"{requirement}\n")
     make("bundle", project)
     refused = make("check", project, check=False)
-    assert refused.returncode and "MWAA for Airflow 3.3.1 cannot install" in refused.stderr
+    assert refused.returncode and "for Airflow 3.3.1" in refused.stderr
     assert [part for part in said if part not in refused.stderr] == []
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging.config
+import pickle
 import re
 import sys
 from datetime import datetime, timedelta, timezone
@@ -13,9 +14,10 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kedro.io import DataCatalog, Version
+from kedro.io import DataCatalog, DatasetError, Version
 from kedro.pipeline import Node, Pipeline
 from kedro_datasets.matplotlib import MatplotlibDataset
+from kedro_datasets.pickle import PickleDataset
 from kedro_datasets.text import TextDataset
 from matplotlib.figure import Figure
 
@@ -338,6 +340,37 @@ def test_retry_saves_a_folder_of_files_anew(kedro_dag, tmp_path, root, path, ver
         [saved] = save(kedro_dag, {name: Figure()}, dataset)
         assert saved == str(dataset._get_load_path() / name)
         assert dataset._fs.find(str(dataset._filepath.parent)) == [saved]
+
+
+class Half:
+    """What fails in the middle of being pickled."""
+
+    def __reduce__(self):
+        raise ValueError("half")
+
+
+@pytest.mark.parametrize(
+    "path, version", [("run/model.pickle", None), ("model.pickle", Version(None, None))]
+)
+def test_failed_save_leaves_no_object_in_a_bucket_and_a_retry_saves_it(
+    kedro_dag, s3, monkeypatch, path, version
+):
+    for key, value in s3.environment.items():
+        monkeypatch.setenv(key, value)
+    if "models" not in [bucket["Name"] for bucket in s3.client.list_buckets()["Buckets"]]:
+        s3.create_bucket("models")
+    dataset = PickleDataset(filepath=f"s3://models/{path}", version=version)
+    with pytest.raises(DatasetError, match="half"):
+        save(kedro_dag, [bytes(20_000_000), Half()], dataset)
+    keys = [
+        found["Key"] for found in s3.client.list_objects_v2(Bucket="models").get("Contents", [])
+    ]
+    assert not any(key.startswith(path) for key in keys)
+    dataset = PickleDataset(filepath=f"s3://models/{path}", version=version)
+    [saved] = save(kedro_dag, "whole", dataset)
+    assert pickle.loads(s3.client.get_object(Bucket="models", Key=saved[7:])["Body"].read()) == (
+        "whole"
+    )
 
 
 def test_data_that_no_run_owns_is_saved_as_the_catalog_says(kedro_dag, tmp_path):

@@ -5,7 +5,6 @@ Bucket, installation, scheduler, worker and broker are real; MWAA's API is a stu
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 from mwaa import deploy
@@ -38,72 +37,81 @@ def project(local, s3, tmp_path_factory):
     return project
 
 
-@pytest.fixture
-def service(project, s3, monkeypatch):
-    """MWAA's API, with an environment that has the bundle."""
-    monkeypatch.setattr(deploy, "BUNDLE", project / "dist" / "mwaa")
-    monkeypatch.setattr(deploy, "POLL", 0)
-    monkeypatch.setattr(deploy, "require_fresh_bundle", lambda: None)
-    monkeypatch.setattr(deploy, "storage", lambda: (BUCKET, "data"))
-    service = Service(BUCKET)
-    deploy.main(["space-flights"], s3=s3.client, mwaa=service)
-    return service
+@pytest.fixture(scope="module")
+def service(project):
+    """MWAA's API, with an environment of the bucket."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deploy, "BUNDLE", project / "dist" / "mwaa")
+        patch.setattr(deploy, "POLL", 0)
+        patch.setattr(deploy, "require_fresh_bundle", lambda: None)
+        patch.setattr(deploy, "storage", lambda: (BUCKET, "data"))
+        yield Service(BUCKET)
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory):
-    """The executables of an environment with Airflow as MWAA has it."""
-    return install_airflow(tmp_path_factory.mktemp("airflow") / "venv")
-
-
-def written(before: set[Path]) -> list[str]:
-    """The files in MWAA's folder that are new, but for those of Airflow itself."""
-    own = (
-        ".cache",
-        "logs",
-        "redis",
-        "airflow.cfg",
-        "airflow.db",
-        "standalone.log",
-        "simple_auth_manager",
-    )
-    new = [path.relative_to(HOME) for path in HOME.rglob("*") if path.is_file()]
-    new = [path for path in new if path not in before and "__pycache__" not in path.parts]
-    return [path.as_posix() for path in new if not path.parts[0].startswith(own)]
-
-
-@pytest.mark.parametrize("executor", ["LocalExecutor", "CeleryExecutor"])
-def test_dag_runs_on_mwaa_with_all_data_in_the_bucket_and_the_metrics_of_kedro_run(
-    executor, local, project, service, s3, airflow, tmp_path
-):
-    before_run = set(versions(s3, BUCKET))
+def mwaa(service, s3, tmp_path_factory):
+    """MWAA after the deployment of the bundle."""
+    deploy.main(["space-flights"], s3=s3.client, mwaa=service)
+    airflow = install_airflow(tmp_path_factory.mktemp("airflow") / "venv")
     with Mwaa(airflow, s3.client, s3.environment) as mwaa:
         mwaa.update(service.environment)
-        laid_out = {path.relative_to(HOME) for path in HOME.rglob("*")}
-        with mwaa.airflow(executor) as running:
-            run_id = running.trigger(PACKAGE)
-            state = running.wait(PACKAGE, run_id)
-            tasks = running.tasks(PACKAGE, run_id)
-            logs = {task["task_id"]: running.log(PACKAGE, run_id, task) for task in tasks}
+        yield mwaa
+
+
+@pytest.fixture(scope="module")
+def expected(local, mwaa):
+    """The metrics of `kedro run` with the packages of MWAA, on the local disk."""
+    path = f"{mwaa.bin}:{ENVIRONMENT['PATH']}"
+    run(mwaa.bin / "kedro", "run", cwd=local, env=ENVIRONMENT | {"PATH": path})
+    return metrics(local)
+
+
+@pytest.fixture
+def run_dag(mwaa, s3):
+    """Run the DAG on an executor: the contents of the new objects, and the logs of the tasks."""
+
+    def run_it(executor):
+        before, laid_out = set(content(s3, BUCKET)), files_of_mwaa()
+        with mwaa.airflow(executor) as airflow:
+            run_id = airflow.trigger(PACKAGE)
+            state = airflow.wait(PACKAGE, run_id)
+            tasks = airflow.tasks(PACKAGE, run_id)
+            logs = {task["task_id"]: airflow.log(PACKAGE, run_id, task) for task in tasks}
         assert state == "success", logs
-        assert len(tasks) == 9 and written(laid_out) == []
-    path = f"{airflow}:{ENVIRONMENT['PATH']}"
-    in_venv = ENVIRONMENT | {"PATH": path}
-    reference = shutil.copytree(local, tmp_path / "space-flights")
-    run(airflow / "kedro", "run", cwd=reference, env=in_venv)
-    stored = content(s3, BUCKET)
-    [saved] = [key for key in stored if key not in before_run and key.endswith("metrics.json")]
-    assert json.loads(stored[saved]) == metrics(reference)
-    new = {"/".join(key.split("/")[:2]) for key in stored if key not in before_run}
-    assert new == {"data/02_intermediate", "data/06_models", "data/08_reporting"}
+        assert files_of_mwaa() - laid_out == set()
+        return {k: v for k, v in content(s3, BUCKET).items() if k not in before}, logs
+
+    return run_it
+
+
+def files_of_mwaa() -> set[str]:
+    """The files in MWAA's folder, but for those of Airflow itself."""
+    own = (".cache", "logs", "redis", "airflow.cfg", "airflow.db", "standalone.log", "simple_auth")
+    paths = [path.relative_to(HOME) for path in HOME.rglob("*") if path.is_file()]
+    return {
+        path.as_posix()
+        for path in paths
+        if not path.parts[0].startswith(own) and "__pycache__" not in path.parts
+    }
+
+
+def saved_metrics(objects):
+    [saved] = [value for key, value in objects.items() if key.endswith("/metrics.json")]
+    return json.loads(saved)
+
+
+def test_dag_runs_with_all_data_in_the_bucket_and_the_metrics_of_kedro_run(run_dag, expected):
+    objects, logs = run_dag("LocalExecutor")
+    assert len(logs) == 9 and saved_metrics(objects) == expected
+    folders = {"/".join(key.split("/")[:2]) for key in objects}
+    assert folders == {"data/02_intermediate", "data/06_models", "data/08_reporting"}
     log = [json.loads(line) for line in logs["evaluate_model_node"].splitlines()]
     records = [line for line in log if line.get("logger", "").startswith(f"{PACKAGE}.")]
     assert [record["level"] for record in records] == ["info"]
-    assert not [line for text in logs.values() for line in text.splitlines() if "telemetry" in line]
 
 
-def test_change_of_a_setting_needs_no_update_and_intermediate_data_is_removed_from_the_bucket(
-    project, service, s3, airflow
+def test_changed_setting_is_live_without_an_update_and_celery_runs_the_dag(
+    project, service, mwaa, run_dag, expected, s3
 ):
     before = versions(s3, BUCKET)
     edit(
@@ -112,39 +120,43 @@ def test_change_of_a_setting_needs_no_update_and_intermediate_data_is_removed_fr
     run("make", "dag", "bundle", cwd=project, env=ENVIRONMENT | s3.environment)
     deploy.main(["space-flights"], s3=s3.client, mwaa=service)
     after = versions(s3, BUCKET)
-    assert [key for key in after if after[key] != before.get(key)] == [
-        f"dags/{PACKAGE}_airflow_dag.py"
-    ]
-    with Mwaa(airflow, s3.client, s3.environment) as mwaa:
-        mwaa.update(service.environment)
-        with mwaa.airflow("LocalExecutor") as running:
-            run_id = running.trigger(PACKAGE)
-            assert running.wait(PACKAGE, run_id) == "success"
-    listed = s3.client.list_objects_v2(Bucket=BUCKET)["Contents"]
-    new = {entry["Key"] for entry in listed} - set(after)
-    assert {key.split("/")[1] for key in new} == {"06_models", "08_reporting"}
+    changed = [key for key in after if after[key] != before.get(key)]
+    assert changed == [f"dags/{PACKAGE}_airflow_dag.py"]
+
+    mwaa.sync_dags()
+    objects, logs = run_dag("CeleryExecutor")
+    assert "remove_intermediate" in logs and saved_metrics(objects) == expected
+    assert {key.split("/")[1] for key in objects} == {"06_models", "08_reporting"}
 
 
-@pytest.mark.parametrize("version", ["3.3.1", "3.2.1"])
-def test_pip_installs_the_requirements_under_mwaas_constraints_as_make_check_says(
-    version, project, tmp_path, s3
+def checked(project, version):
+    """The packages that `make check` says MWAA would install."""
+    environment = ENVIRONMENT | {"MWAA_AIRFLOW": version}
+    said = run("make", "check", cwd=project, env=environment).stdout.splitlines()
+    return {line for line in said if "==" in line}
+
+
+def frozen(python):
+    """The packages that are installed."""
+    listed = run("uv", "pip", "freeze", "--python", python, cwd=python.parent).stdout.splitlines()
+    return {line for line in listed if "==" in line and not line.startswith("pip==")}
+
+
+def test_pip_on_mwaa_has_installed_what_make_check_says(project, mwaa):
+    assert checked(project, "3.3.1") - frozen(mwaa.bin / "python") == set()
+
+
+def test_pip_installs_under_the_constraints_of_an_older_mwaa_what_make_check_says(
+    project, tmp_path
 ):
-    """The environment is empty but for pip, so that all is installed that `make check` names."""
     run("uv", "venv", "--quiet", "--seed", "--python", python312(), tmp_path / "venv", cwd=project)
     bundle, plugins = project / "dist" / "mwaa", tmp_path / "plugins"
     shutil.unpack_archive(bundle / "plugins.zip", plugins)
+    lines = (bundle / "requirements.txt").read_text()
     requirements = tmp_path / "requirements.txt"
-    requirements.write_text(
-        (bundle / "requirements.txt")
-        .read_text()
-        .replace("/usr/local/airflow/plugins", str(plugins))
-    )
+    requirements.write_text(lines.replace("/usr/local/airflow/plugins", str(plugins)))
     python = tmp_path / "venv" / "bin" / "python"
-    constrained = ["--constraint", CONSTRAINTS / f"{version}.txt", "--requirement", requirements]
+    constrained = ["--constraint", CONSTRAINTS / "3.2.1.txt", "--requirement", requirements]
     environment = ENVIRONMENT | index_variables()
     run(python, "-m", "pip", "install", "--quiet", *constrained, cwd=tmp_path, env=environment)
-    frozen = run("uv", "pip", "freeze", "--python", python, cwd=tmp_path).stdout.splitlines()
-    installed = {line for line in frozen if "==" in line and not line.startswith("pip==")}
-    environment = ENVIRONMENT | {"MWAA_AIRFLOW": version}
-    checked = run("make", "check", cwd=project, env=environment).stdout.splitlines()
-    assert installed == {line for line in checked if "==" in line}
+    assert checked(project, "3.2.1") == frozen(python)

@@ -14,7 +14,7 @@ import json, logging, runpy, sys
 import airflow.configuration
 
 before = list(logging.root.handlers)
-libraries = runpy.run_path(sys.argv[1])["LIBRARIES"]
+libraries = runpy.run_path(sys.argv[-1])["LIBRARIES"]
 assert logging.root.handlers == before
 print(json.dumps([[name for name in libraries if name in sys.modules], sorted(sys.modules)]))
 """
@@ -23,7 +23,7 @@ print(json.dumps([[name for name in libraries if name in sys.modules], sorted(sy
 def loaded(command, **settings):
     """The listed libraries, and all modules, that an Airflow command has after the plugin."""
     environment = ENVIRONMENT | settings
-    done = run(sys.executable, "-c", LOAD, PLUGIN, command, cwd=ROOT, env=environment)
+    done = run(sys.executable, "-c", LOAD, *command.split(), PLUGIN, cwd=ROOT, env=environment)
     return json.loads(done.stdout)
 
 
@@ -46,25 +46,27 @@ def test_the_scheduler_has_the_libraries_but_not_kedros_logging():
     assert "kedro.framework.project" not in modules
 
 
+def test_a_celery_worker_that_loads_plugins_at_its_start_has_the_libraries():
+    libraries, _ = loaded("celery worker", AIRFLOW__CORE__LAZY_LOAD_PLUGINS="False")
+    assert "pandas" in libraries
+
+
 @pytest.mark.parametrize("command", ["dag-processor", "api-server", "triggerer", "standalone"])
 def test_other_processes_have_none(command):
-    assert loaded(command)[0] == []
+    assert loaded(command, AIRFLOW__CORE__LAZY_LOAD_PLUGINS="False")[0] == []
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"AIRFLOW__CORE__EXECUTOR": "CeleryExecutor"},
-        {"AIRFLOW__CORE__EXECUTE_TASKS_NEW_PYTHON_INTERPRETER": "True"},
-    ],
-)
-def test_a_scheduler_that_forks_no_tasks_has_none(settings):
-    assert loaded("scheduler", **settings)[0] == []
+def test_a_scheduler_that_forks_no_tasks_has_none():
+    assert loaded("scheduler", AIRFLOW__CORE__EXECUTOR="CeleryExecutor")[0] == []
+
+
+def test_a_task_of_a_celery_worker_that_loads_plugins_late_imports_what_it_needs_itself():
+    assert loaded("celery worker")[0] == []
 
 
 def test_a_library_that_is_not_installed_is_left_out(tmp_path):
     blocked = "import sys\nsys.modules['openpyxl'] = None\n"
     (tmp_path / "sitecustomize.py").write_text(blocked)
     environment = ENVIRONMENT | {"PYTHONPATH": os.fspath(tmp_path)}
-    done = run(sys.executable, "-c", LOAD, PLUGIN, "scheduler", cwd=ROOT, env=environment)
+    done = run(sys.executable, "-c", LOAD, "scheduler", PLUGIN, cwd=ROOT, env=environment)
     assert "sklearn.metrics" in json.loads(done.stdout)[0]

@@ -1,6 +1,7 @@
 """The bucket that `storage` in conf/airflow/globals.yml names, and uploads of what has changed."""
 
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,8 +39,8 @@ def storage() -> tuple[str, str]:
 
 
 def client(service: str) -> Any:
-    """Connect to a service of AWS with the credentials that boto3 finds."""
-    return boto3.client(service, config=RETRIES)
+    """Connect to a service of AWS with the credentials and the region that boto3 finds."""
+    return boto3.client(service, region_name=os.environ.get("AWS_REGION"), config=RETRIES)
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def main() -> None:
                 f"  {requirement}: MWAA has {name} {pin}" for requirement, name, pin in found
             )
             sys.exit(f"MWAA for Airflow {version} cannot install requirements.txt:\n{lines}")
-        print(resolve(folder, constraints, version), end="")
+        print(*resolve(folder, constraints, version), sep="\n")
     print(f"MWAA for Airflow {version} can install this.")
 
 
@@ -62,11 +62,11 @@ def conflicts(wheel: Path, constraints: Path) -> list[tuple[Requirement, str, st
     return found
 
 
-def resolve(plugins: str, constraints: Path, version: str) -> str:
+def resolve(plugins: str, constraints: Path, version: str) -> list[str]:
     """Resolve the bundle's requirements as MWAA does, with the wheel of a folder of plugins.
 
     Returns:
-        What would be installed, a line each.
+        What would be installed besides the project, as NAME==VERSION.
 
     Raises:
         SystemExit: with the resolver's explanation.
@@ -77,8 +77,8 @@ def resolve(plugins: str, constraints: Path, version: str) -> str:
     command += ["--python-platform", PLATFORM, "-"]
     resolved = subprocess.run(command, input=text, cwd=plugins, capture_output=True, text=True)
     if resolved.returncode:
-        sys.exit(f"MWAA for Airflow {version} cannot install requirements.txt.\n{resolved.stderr}")
-    return resolved.stdout
+        sys.exit(f"requirements.txt does not resolve for Airflow {version}.\n{resolved.stderr}")
+    return [line for line in resolved.stdout.splitlines() if "==" in line]
 
 
 if __name__ == "__main__":

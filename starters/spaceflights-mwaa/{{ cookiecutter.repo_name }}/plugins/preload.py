@@ -1,6 +1,7 @@
-"""Import slow libraries once, in the scheduler, from which LocalExecutor forks its tasks.
+"""Import slow libraries once, in the process from which tasks are forked.
 
-Tasks then start without importing them. Other executors' tasks start as ever.
+That is LocalExecutor's scheduler, or a Celery worker that loads plugins at its start
+(core.lazy_load_plugins is False). Tasks then start without importing them, and share the memory.
 """
 
 import contextlib
@@ -26,12 +27,10 @@ LIBRARIES = [
     "sklearn.model_selection",
 ]
 
-if (
-    sys.platform == "linux"
-    and "scheduler" in sys.argv
-    and conf.get("core", "executor") == "LocalExecutor"
-    and not conf.getboolean("core", "execute_tasks_new_python_interpreter")
-):
+local = "scheduler" in sys.argv and conf.get("core", "executor") == "LocalExecutor"
+worker = sys.argv[1:3] == ["celery", "worker"] and not conf.getboolean("core", "lazy_load_plugins")
+
+if sys.platform == "linux" and (local or worker):
     for library in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(library)
