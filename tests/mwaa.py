@@ -351,7 +351,9 @@ class Mwaa:
         return run(*pip, "--requirement", requirements, cwd=HOME, env=environment).stdout
 
     @contextmanager
-    def airflow(self, executor: str = "CeleryExecutor") -> Iterator[demo.LocalAirflow]:
+    def airflow(
+        self, executor: str = "CeleryExecutor", cwd: Path = HOME
+    ) -> Iterator[demo.LocalAirflow]:
         """Run Airflow with this executor: CeleryExecutor, as MWAA, or LocalExecutor.
 
         The database is SQLite, where MWAA has PostgreSQL; Redis is in the place of SQS.
@@ -375,7 +377,7 @@ class Mwaa:
             start = "".join(f"airflow {component} & " for component in components)
             command = ["bash", "-c", f"{start} wait -n"]
             dags = HOME / "dags"
-            running = demo.LocalAirflow(HOME, dags, HOME, environment, {}, command)
+            running = demo.LocalAirflow(HOME, dags, cwd, environment, {}, command)
             yield stack.enter_context(running)
 
 

@@ -122,10 +122,10 @@ def versions(s3, bucket):
 
 
 def content(s3, bucket):
-    return {
-        key: s3.client.get_object(Bucket=bucket, Key=key)["Body"].read()
-        for key in versions(s3, bucket)
-    }
+    """The objects that are not deleted."""
+    pages = s3.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
+    return {key: s3.client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
 
 
 def empty(s3, bucket):

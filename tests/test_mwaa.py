@@ -67,18 +67,21 @@ def expected(local, mwaa):
 
 
 @pytest.fixture
-def run_dag(mwaa, s3):
-    """Run the DAG on an executor: the contents of the new objects, and the logs of the tasks."""
+def run_dag(mwaa, s3, tmp_path):
+    """Run the DAG on an executor: the contents of the new objects, and the logs of the tasks.
+
+    Airflow is started in an empty folder, which stays empty.
+    """
 
     def run_it(executor):
         before, laid_out = set(content(s3, BUCKET)), files_of_mwaa()
-        with mwaa.airflow(executor) as airflow:
+        with mwaa.airflow(executor, tmp_path) as airflow:
             run_id = airflow.trigger(PACKAGE)
             state = airflow.wait(PACKAGE, run_id)
             tasks = airflow.tasks(PACKAGE, run_id)
             logs = {task["task_id"]: airflow.log(PACKAGE, run_id, task) for task in tasks}
         assert state == "success", logs
-        assert files_of_mwaa() - laid_out == set()
+        assert files_of_mwaa() - laid_out == set() and list(tmp_path.iterdir()) == []
         return {k: v for k, v in content(s3, BUCKET).items() if k not in before}, logs
 
     return run_it
