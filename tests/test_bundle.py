@@ -147,6 +147,7 @@ def test_bundle_has_the_wheel_the_configuration_and_the_dags(created):
         "bundle.json",
         "dags/.airflowignore",
         "dags/kedro_dag.py",
+        "dags/kedro_run.py",
         DAG,
         "plugins.zip",
         "plugins.zip/conf-space_flights.zip",

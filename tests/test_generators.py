@@ -155,6 +155,7 @@ def test_project_has_the_expected_files_and_only_those(platform, reference):
         "conf/logging.yml",
         "dags/.airflowignore",
         "dags/kedro_dag.py",
+        "dags/kedro_run.py",
         "dags/space_flights_airflow_dag.py",
         "data/01_raw/companies.csv",
         "data/01_raw/reviews.csv",

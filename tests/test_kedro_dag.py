@@ -36,6 +36,11 @@ def kedro_dag():
     return module
 
 
+@pytest.fixture(scope="module")
+def kedro_run(kedro_dag):
+    return kedro_dag.load_kedro_run()
+
+
 def create(
     kedro_dag,
     nodes=(),
@@ -279,16 +284,16 @@ def test_each_run_has_one_folder_of_its_own_whatever_its_id(kedro_dag, run_id):
     assert folder not in (".", "..") and unquote(folder) == run_id
 
 
-def test_logging_yml_sets_levels_and_leaves_the_handlers(kedro_dag, monkeypatch):
+def test_logging_yml_sets_levels_and_leaves_the_handlers(kedro_run, monkeypatch):
     monkeypatch.setattr(logging.config, "dictConfig", logging.config.dictConfig)
     before = list(logging.root.handlers)
-    kedro_dag._leave_handlers_to_airflow()
+    kedro_run._leave_handlers_to_airflow()
     logging.config.dictConfig({"version": 1, "root": {"handlers": ["console"]}})
     logging.config.dictConfig(
-        {"version": 1, "loggers": {"kedro_dag_test": {"level": "ERROR"}, "other": {}}}
+        {"version": 1, "loggers": {"kedro_run_test": {"level": "ERROR"}, "other": {}}}
     )
     assert logging.root.handlers == before
-    assert logging.getLogger("kedro_dag_test").level == logging.ERROR
+    assert logging.getLogger("kedro_run_test").level == logging.ERROR
 
 
 def test_callback_is_imported_from_the_project_when_it_is_called(kedro_dag, tmp_path, monkeypatch):
@@ -324,20 +329,20 @@ def test_versions_are_unique_and_sorted_by_time(kedro_dag, runs):
     assert not any(sign in version for version in versions for sign in "/\\:")
 
 
-def save(kedro_dag, data, dataset):
+def save(kedro_run, data, dataset):
     node = Node(lambda: data, None, "data", name="node")
-    runner = kedro_dag._runner({"data"}, "2024", "run")
+    runner = kedro_run._runner({"data"}, "2024", "run")
     runner.run(Pipeline([node]), DataCatalog({"data": dataset}))
     return sorted(dataset._fs.find(str(dataset._get_load_path())))
 
 
 @pytest.mark.parametrize("root", ["{tmp_path}", "memory://{tmp_path}"])
 @pytest.mark.parametrize("path, version", [("run/plots", None), ("plots", Version(None, None))])
-def test_retry_saves_a_folder_of_files_anew(kedro_dag, tmp_path, root, path, version):
+def test_retry_saves_a_folder_of_files_anew(kedro_run, tmp_path, root, path, version):
     path = f"{root.format(tmp_path=tmp_path)}/{path}"
     for name in ("one.png", "other.png"):
         dataset = MatplotlibDataset(filepath=path, version=version)
-        [saved] = save(kedro_dag, {name: Figure()}, dataset)
+        [saved] = save(kedro_run, {name: Figure()}, dataset)
         assert saved == str(dataset._get_load_path() / name)
         assert dataset._fs.find(str(dataset._filepath.parent)) == [saved]
 
@@ -353,7 +358,7 @@ class Half:
     "path, version", [("run/model.pickle", None), ("model.pickle", Version(None, None))]
 )
 def test_failed_save_leaves_no_object_in_a_bucket_and_a_retry_saves_it(
-    kedro_dag, s3, monkeypatch, path, version
+    kedro_run, s3, monkeypatch, path, version
 ):
     for key, value in s3.environment.items():
         monkeypatch.setenv(key, value)
@@ -361,26 +366,26 @@ def test_failed_save_leaves_no_object_in_a_bucket_and_a_retry_saves_it(
         s3.create_bucket("models")
     dataset = PickleDataset(filepath=f"s3://models/{path}", version=version)
     with pytest.raises(DatasetError, match="half"):
-        save(kedro_dag, [bytes(20_000_000), Half()], dataset)
+        save(kedro_run, [bytes(20_000_000), Half()], dataset)
     keys = [
         found["Key"] for found in s3.client.list_objects_v2(Bucket="models").get("Contents", [])
     ]
     assert not any(key.startswith(path) for key in keys)
     dataset = PickleDataset(filepath=f"s3://models/{path}", version=version)
-    [saved] = save(kedro_dag, "whole", dataset)
+    [saved] = save(kedro_run, "whole", dataset)
     assert pickle.loads(s3.client.get_object(Bucket="models", Key=saved[7:])["Body"].read()) == (
         "whole"
     )
 
 
-def test_data_that_no_run_owns_is_saved_as_the_catalog_says(kedro_dag, tmp_path):
+def test_data_that_no_run_owns_is_saved_as_the_catalog_says(kedro_run, tmp_path):
     for _ in range(2):
         fs_args = {"open_args_save": {"mode": "a"}}
-        save(kedro_dag, "once ", TextDataset(filepath=f"{tmp_path}/log.txt", fs_args=fs_args))
+        save(kedro_run, "once ", TextDataset(filepath=f"{tmp_path}/log.txt", fs_args=fs_args))
     assert (tmp_path / "log.txt").read_text() == "once once "
 
 
-def test_transcoded_dataset_is_read_in_the_version_of_the_run(kedro_dag, tmp_path):
+def test_transcoded_dataset_is_read_in_the_version_of_the_run(kedro_run, tmp_path):
     for version in ("2024", "2025"):
         path = tmp_path / "table.txt" / version / "table.txt"
         path.parent.mkdir(parents=True)
@@ -388,6 +393,6 @@ def test_transcoded_dataset_is_read_in_the_version_of_the_run(kedro_dag, tmp_pat
     dataset = TextDataset(filepath=f"{tmp_path}/table.txt", version=Version(None, None))
     read = []
     node = Node(read.append, "table@read", None, name="node")
-    runner = kedro_dag._runner({"table@written"}, "2024", "run")
+    runner = kedro_run._runner({"table@written"}, "2024", "run")
     runner.run(Pipeline([node]), DataCatalog({"table@read": dataset}))
     assert read == ["2024"]

@@ -6,7 +6,8 @@ import sys
 
 # Packages that the project itself imports, and folders beside src/ that would hide it.
 NEEDED = {
-    *("airflow", "kedro", "kedro_datasets", "kedro_airflow", "kedro_dag", "kedro_telemetry"),
+    *("airflow", "kedro", "kedro_airflow", "kedro_dag", "kedro_datasets", "kedro_run"),
+    "kedro_telemetry",
     *("fsspec", "matplotlib", "numpy", "omegaconf", "openpyxl", "pandas", "pyarrow", "sklearn"),
     *("boto3", "pip", "pytest", "s3fs", "setuptools", "wheel"),
     *("conf", "dags", "data", "include", "mwaa", "plugins", "src", "test", "tests"),
