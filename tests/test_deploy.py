@@ -39,6 +39,7 @@ class Service:
         environment: what GetEnvironment answers.
         errors: for the name of a call, the error codes with which its next calls are refused.
         failure: of the next update; None lets it succeed.
+        failed: the status after a failed update.
         calls: how often each call was made.
     """
 
@@ -55,7 +56,7 @@ class Service:
         }
         self.errors = {}
         self.updated = {}
-        self.failure = None
+        self.failure, self.failed = None, "UPDATE_FAILED"
         self.calls = Counter()
 
     def get_environment(self, **parameters):
@@ -70,7 +71,7 @@ class Service:
         if not self.failure:
             return self.updated | {"Status": "AVAILABLE", "LastUpdate": {"Status": "SUCCESS"}}
         last, self.failure = {"Status": "FAILED", "Error": self.failure}, None
-        return {"Status": "UPDATE_FAILED", "LastUpdate": last}
+        return {"Status": self.failed, "LastUpdate": last}
 
     def update_environment(self, **parameters):
         answer = self.answer("update_environment", parameters, {"Arn": "arn:aws:airflow:::x"})
@@ -264,6 +265,14 @@ def test_failed_update_is_told_and_the_dags_stay_until_it_succeeds(bucket, s3):
     assert sorted(content(s3, bucket)) == FILES
     run_deploy(s3, service)
     assert content(s3, bucket) == BUNDLE
+
+
+@pytest.mark.parametrize("status", ["UNAVAILABLE", "DELETED"])
+def test_environment_that_an_update_has_broken_is_told(status, bucket, s3):
+    service = Service(bucket)
+    service.failure, service.failed = {"ErrorCode": "X", "ErrorMessage": "Why."}, status
+    assert refused(s3, service).startswith(f"MWAA could not update {ENVIRONMENT}: X: Why. It is ")
+    assert sorted(content(s3, bucket)) == FILES
 
 
 def test_throttled_update_is_told_and_succeeds_in_the_next_run(bucket, s3):

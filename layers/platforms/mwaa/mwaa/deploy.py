@@ -21,6 +21,7 @@ NAMED = {
     "startup.sh": ("StartupScriptS3Path", "StartupScriptS3ObjectVersion"),
 }
 READY = ("AVAILABLE", "UPDATE_FAILED")  # after a failed update MWAA restores what was before
+WORKING = ("CREATING_SNAPSHOT", "MAINTENANCE", "PENDING", "ROLLING_BACK", "UPDATING")
 POLL = 15.0  # seconds
 
 
@@ -165,16 +166,16 @@ def wait(mwaa: Any, name: str) -> None:
         minutes, seconds = divmod(int(time.monotonic() - started), 60)
         status = environment["Status"]
         print(f"{status.lower()} for {minutes} min {seconds:02} s ", end=end, flush=True)
-        if status in READY:
+        if status not in WORKING:
             break
     print()
     last = environment.get("LastUpdate", {})
-    if status == "UPDATE_FAILED" or last.get("Status") == "FAILED":
+    if status != "AVAILABLE" or last.get("Status") == "FAILED":
         error = last.get("Error", {})
+        now = "runs as before, with the DAGs of before" if status in READY else f"is {status}"
         sys.exit(
             f"MWAA could not update {name}: {error.get('ErrorCode')}: "
-            f"{error.get('ErrorMessage')} It runs as before, with the DAGs of before. The log "
-            f"groups airflow-{name}-* tell more."
+            f"{error.get('ErrorMessage')} It {now}. The log groups airflow-{name}-* tell more."
         )
 
 
