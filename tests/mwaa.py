@@ -13,6 +13,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,16 +72,17 @@ keep
 
 
 def python312() -> Path:
-    """Find an interpreter of Python 3.12: on PATH, of pyenv, or one that uv has or downloads.
+    """Find an interpreter of Python 3.12: on PATH, beside this one, of pyenv, or one of uv.
 
     Raises:
         RuntimeError: there is none.
     """
-    found = [shutil.which("python3.12")]
+    versions = {Path(sys.base_prefix).parent}  # where pyenv has this one
     if shutil.which("pyenv"):
-        root = Path(run("pyenv", "root", cwd=ROOT).stdout.strip())
-        installed = (root / "versions").glob("3.12.*/bin/python3.12")
-        found += sorted(installed, key=lambda path: -int(path.parts[-3].split(".")[2]))
+        versions.add(Path(run("pyenv", "root", cwd=ROOT).stdout.strip()) / "versions")
+    installed = {path for folder in versions for path in folder.glob("3.12.*/bin/python3.12")}
+    found = [shutil.which("python3.12")]
+    found += sorted(installed, key=lambda path: -int(path.parts[-3].split(".")[2]))
     for path in filter(None, found):  # a shim of pyenv may exist and not run
         if run(path, "--version", cwd=ROOT, check=False).stdout.startswith("Python 3.12."):
             return Path(path)
