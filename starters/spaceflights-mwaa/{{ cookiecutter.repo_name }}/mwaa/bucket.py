@@ -18,17 +18,21 @@ PROJECT = Path(__file__).resolve().parents[1]
 RETRIES = Config(retries={"mode": "standard", "max_attempts": 8})
 
 
+def config_loader() -> Any:
+    """Load the project's configuration as its tasks do on Airflow."""
+    bootstrap_project(PROJECT)
+    return settings.CONFIG_LOADER_CLASS(
+        conf_source=str(PROJECT / "conf"), env="airflow", **settings.CONFIG_LOADER_ARGS
+    )
+
+
 def storage() -> tuple[str, str]:
     """Read where Airflow's data lives, as bucket and prefix; the prefix may be empty.
 
     Raises:
         SystemExit: it is not in S3.
     """
-    bootstrap_project(PROJECT)
-    loader = settings.CONFIG_LOADER_CLASS(
-        conf_source=str(PROJECT / "conf"), env="airflow", **settings.CONFIG_LOADER_ARGS
-    )
-    url = str(loader["globals"].get("storage"))
+    url = str(config_loader()["globals"].get("storage"))
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     if not url.startswith("s3://") or not bucket:
         sys.exit(

@@ -22,7 +22,7 @@ import yaml
 from kedro.framework.project import settings
 from kedro.framework.startup import bootstrap_project
 
-from mwaa.bucket import PROJECT, size, storage
+from mwaa.bucket import PROJECT, config_loader, size, storage
 
 BUNDLE = PROJECT / "dist" / "mwaa"
 PLUGINS_ON_MWAA = "/usr/local/airflow/plugins"
@@ -133,10 +133,9 @@ def read_configuration() -> dict[str, bytes]:
     The DAG file has what airflow.yml says, so that its change needs no update of the environment.
     """
     conf = PROJECT / "conf"
-    arguments = settings.CONFIG_LOADER_ARGS
-    loader = settings.CONFIG_LOADER_CLASS(conf_source=str(conf), env="airflow", **arguments)
-    local = arguments.get("default_run_env", "local")
-    patterns = {key: found for key, found in loader.config_patterns.items() if key != "airflow"}
+    local = settings.CONFIG_LOADER_ARGS.get("default_run_env", "local")
+    patterns = config_loader().config_patterns
+    patterns = {key: found for key, found in patterns.items() if key != "airflow"}
     found = set()
     for folder in conf.iterdir():
         if folder.is_dir() and folder.name != local:
