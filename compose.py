@@ -13,8 +13,10 @@ STARTERS = {
     "astro-airflow-iris": ("iris", "astro"),
     "spaceflights-astro": ("spaceflights", "astro"),
     "spaceflights-mwaa": ("spaceflights", "mwaa"),
+    "spaceflights-k8s": ("spaceflights", "k8s"),
 }
 PROJECT = "{{ cookiecutter.repo_name }}"
+CACHES = {"__pycache__", ".ruff_cache"}
 
 
 def compose(example: str, platform: str) -> dict[str, bytes]:
@@ -29,7 +31,7 @@ def compose(example: str, platform: str) -> dict[str, bytes]:
         files[f"hooks/{hook.name}"] = hook.read_bytes()
     for layer in ("base", f"examples/{example}", f"platforms/{platform}"):
         for path in sorted((layers / layer).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
+            if path.is_file() and not CACHES & set(path.parts):
                 name = f"{PROJECT}/{path.relative_to(layers / layer).as_posix()}"
                 files[name] = files.get(name, b"") + path.read_bytes()
     return files
@@ -40,7 +42,7 @@ def stale(starter: Path, files: dict[str, bytes]) -> list[str]:
     found = {
         path.relative_to(starter).as_posix(): path.read_bytes()
         for path in starter.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not CACHES & set(path.parts)
     }
     return sorted(name for name in files | found if files.get(name) != found.get(name))
 

@@ -72,7 +72,7 @@ class LocalAirflow:
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             **(environment or {}),
         }
-        self.api = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self.api = httpx.Client(base_url=self.url, timeout=120, trust_env=False)
 
     def __enter__(self) -> "LocalAirflow":
         self.home.mkdir(parents=True, exist_ok=True)
@@ -209,8 +209,11 @@ def main() -> int:
     requirements = project / "requirements.txt"
     subprocess.run([*install, "--python", sys.executable, "-r", requirements], check=True)
     console.print("[bold]3. Start Airflow and trigger the DAG")
-    plugins = {"AIRFLOW__CORE__PLUGINS_FOLDER": str(project / "plugins")}
-    with LocalAirflow(project / ".airflow", project / "dags", project, plugins) as airflow:
+    settings = {
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(project / "plugins"),
+        "KEDRO_RUNNER": "executor",  # there is no cluster for pods
+    }
+    with LocalAirflow(project / ".airflow", project / "dags", project, settings) as airflow:
         console.print(f"   healthy at {airflow.url}")
         run_id = airflow.trigger("demo")
         state = airflow.wait(

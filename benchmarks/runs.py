@@ -77,7 +77,7 @@ def create_project(folder: Path) -> Path:
 
     shutil.copytree(conf / "airflow", conf / "grouped")
     settings = conf / "grouped" / "airflow.yml"
-    settings.write_text(settings.read_text().replace("group_by: none", "group_by: pipeline"))
+    settings.write_text(settings.read_text().replace("# group_by: pipeline", "group_by: pipeline"))
     template = ("--target-dir=dags", f"--jinja-file={conf / 'airflow' / 'dag.py.j2'}")
     run(KEDRO, "airflow", "create", "--env=airflow", *template, cwd=project)
     (project / "dags" / "bench_airflow_dag.py").rename(project / "dags" / "bench.py")

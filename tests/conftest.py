@@ -13,6 +13,7 @@ import yaml
 from hypothesis import HealthCheck, settings
 
 from compose import STARTERS
+from tests.images import k8s_image  # noqa: F401
 
 # A slow machine is no failure.
 settings.register_profile(
@@ -115,6 +116,13 @@ def wheel(tmp_path_factory) -> Path:
 def installed(wheel, tmp_path_factory) -> Path:
     """The bin folder of an environment with nothing but the wheel: kedro and kedro-airflow."""
     return venv(tmp_path_factory.mktemp("installed") / "venv", wheel)
+
+
+@pytest.fixture(scope="session")
+def linters(tmp_path_factory) -> Path:
+    """The bin folder of an environment with linters, which are pinned: new ones know new rules."""
+    pinned = ["cfn-lint==1.58.0", "checkov==3.3.30", "kubernetes-validate==1.37.0"]
+    return venv(tmp_path_factory.mktemp("linters") / "venv", *pinned)
 
 
 @pytest.fixture(scope="session")

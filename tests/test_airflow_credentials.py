@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import sys
 
 import pytest
 from airflow.sdk import Connection
@@ -47,3 +48,13 @@ def test_field_of_a_connection_is_read(warehouse, field, value):
 def test_missing_field_is_named(warehouse):
     with pytest.raises(KeyError, match="'warehouse' has no field 'tokn' in its extra"):
         RESOLVERS["airflow.connection"]("warehouse", "tokn")
+
+
+@pytest.mark.parametrize(
+    "resolver, arguments",
+    [("airflow.connection", ("warehouse", "login")), ("airflow.variable", ("token",))],
+)
+def test_where_airflow_is_not_installed_the_other_way_is_named(resolver, arguments, monkeypatch):
+    monkeypatch.setitem(sys.modules, "airflow.sdk", None)
+    with pytest.raises(RuntimeError, match=r"Refer to the environment instead: \$\{oc.env:NAME\}$"):
+        RESOLVERS[resolver](*arguments)

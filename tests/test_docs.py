@@ -22,10 +22,21 @@ def test_readme_names_every_starter():
 
 
 def test_every_setting_of_airflow_yml_is_documented():
-    source = "layers/base/src/{{ cookiecutter.python_package }}/airflow_settings.py"
-    settings = runpy.run_path(str(ROOT / source))
-    documented = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/change.md").read_text(), re.MULTILINE)
-    keys = [*settings["DAG"], *settings["TASK"], "tasks", "params"]
-    assert documented[: len(keys)] == keys
-    created = yaml.safe_load((ROOT / "layers/base/conf/airflow/airflow.yml").read_text())
-    assert set(created["default"]) <= set(keys)
+    def settings(starter):
+        project = ROOT / "starters" / starter / "{{ cookiecutter.repo_name }}"
+        module = "src/{{ cookiecutter.python_package }}/airflow_settings.py"
+        checked = runpy.run_path(str(project / module))
+        text = (project / "conf/airflow/airflow.yml").read_text()
+        created = yaml.safe_load(re.sub(r"\{\{.*?\}\}", "x", text))["default"]
+        assert set(created) <= {*checked["DAG"], *checked["TASK"]}
+        return [*checked["DAG"], *checked["TASK"]]
+
+    def documented(page):
+        return re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / page).read_text(), re.MULTILINE)
+
+    everywhere = settings("spaceflights-astro")
+    assert documented("change.md")[: len(everywhere) + 2] == [*everywhere, "tasks", "params"]
+    of_pods = [key for key in settings("spaceflights-k8s") if key not in everywhere]
+    found = documented("kubernetes.md")
+    start = found.index(of_pods[0])
+    assert found[start : start + len(of_pods)] == of_pods

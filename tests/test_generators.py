@@ -126,6 +126,44 @@ PLATFORM_FILES = {
         "mwaa/environment.yaml",
         "mwaa/startup.sh",
     },
+    "k8s": {
+        ".dockerignore",
+        "Dockerfile",
+        "dags/kedro_pod.py",
+        "dags/pod.yaml",
+        "dags/run_in_pod.py",
+        "deploy/airflow.Dockerfile",
+        "deploy/cluster.py",
+        "deploy/data.yaml",
+        "deploy/images.py",
+        "deploy/overlays.py",
+        "deploy/postgresql.yaml",
+        "deploy/raw_data.py",
+        "deploy/runs.py",
+        "deploy/tools.py",
+        "deploy/values.yaml",
+        "tests/dags/test_pods.py",
+    }
+    | {
+        f"deploy/overlays/{overlay}.yaml"
+        for overlay in (
+            "airflow-cfg",
+            "celery-autoscaling",
+            "dags-git-bundle",
+            "dags-git-sync",
+            "executor-celery-rabbitmq",
+            "executor-celery-redis",
+            "executor-kubernetes",
+            "flower",
+            "high-availability",
+            "ingress-tls",
+            "laptop",
+            "network-policies",
+            "pgbouncer",
+            "quotas",
+            "secrets-vault",
+        )
+    },
 }
 
 

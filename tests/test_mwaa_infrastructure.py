@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import answers, edit, kedro_new, run, venv
+from tests.conftest import answers, edit, kedro_new, run
 
 pytestmark = pytest.mark.slow
 BUCKET = {"Fn::GetAtt": "ProjectBucket.Arn"}
@@ -18,7 +18,6 @@ ENVIRONMENT = {
     "Fn::Sub": f"arn:${{AWS::Partition}}:airflow:{ACCOUNT}:environment/${{EnvironmentName}}"
 }
 # Pinned, as each new version of them knows new rules.
-LINTERS = ["cfn-lint==1.58.0", "checkov==3.3.30"]
 NAMED = ["plugins.zip", "requirements.txt", "startup.sh"]
 # Actions on every resource, and why AWS takes no narrower one.
 ON_EVERYTHING = {
@@ -49,12 +48,6 @@ def project(template, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     kedro_new(template, "spaceflights-mwaa", folder, answers())
     return folder / "space-flights"
-
-
-@pytest.fixture(scope="module")
-def linters(tmp_path_factory) -> Path:
-    """The bin folder of an environment with cfn-lint and checkov."""
-    return venv(tmp_path_factory.mktemp("linters") / "venv", *LINTERS)
 
 
 @pytest.fixture

@@ -83,8 +83,11 @@ def test_make_help_lists_the_verbs(created, command):
     listed = command("make", "help").stdout
     verbs = {line.split()[1] for line in listed.splitlines()}
     expected = {"help", "install", "run", "test", "dag", "airflow", "package"}
-    if created[0].parent.name.startswith("spaceflights-mwaa"):
+    starter = created[0].parent.name
+    if starter.startswith("spaceflights-mwaa"):
         assert verbs == expected | {"data", "bundle", "check", "plan", "deploy"}
+    elif starter.startswith("spaceflights-k8s"):
+        assert verbs == expected | set("image push cluster up data trigger logs down".split())
     else:
         assert verbs == expected | {"start", "stop", "parse", "deploy"}
 
@@ -221,6 +224,7 @@ def test_wrong_setting_is_refused_and_nothing_is_written(project, command):
 @one_starter
 def test_dags_of_several_pipelines_load_together_with_their_own_settings(project, command):
     settings = project / "conf" / "airflow" / "airflow.yml"
+    edit(settings, "keep_intermediate: true", "keep_intermediate: false")
     settings.write_text(settings.read_text() + 'reporting:\n  schedule: "@weekly"\n')
     create = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
     create += ["--jinja-file=conf/airflow/dag.py.j2"]
@@ -290,7 +294,7 @@ def test_task_loads_only_the_pipelines_that_it_needs_and_sends_nothing(
         f"loaded = [name for name in sys.modules if name.startswith('{PACKAGE}.pipelines.')]",
         "assert {name.split('.')[2] for name in loaded} == {task.nodes[0].pipeline}, loaded",
     ]
-    command("python", "-c", "\n".join(code), PYTHONPATH=str(no_network))
+    command("python", "-c", "\n".join(code), PYTHONPATH=str(no_network), KEDRO_RUNNER="executor")
     assert not (project / "network-used").exists()
 
 

@@ -137,7 +137,11 @@ def test_copy_into_a_fresh_git_repository_is_accepted(template, tmp_path):
     assert (folder / DAG).is_file()
 
 
-def test_project_moves_from_astro_to_mwaa_with_its_edits(template, tmp_path):
+@pytest.mark.parametrize(
+    "platform, last_line", [("mwaa", "s3fs>=2025\n"), ("k8s", "scikit-learn>=1.5\n")]
+)
+def test_project_moves_from_astro_with_its_edits(template, tmp_path, platform, last_line):
+    starter = f"spaceflights-{platform}"
     copier_copy(template, STARTER, tmp_path, answers())
     project = tmp_path / answers()["repo_name"]
     run("git", "init", "--quiet", cwd=project)
@@ -149,17 +153,20 @@ def test_project_moves_from_astro_to_mwaa_with_its_edits(template, tmp_path):
     commit(project, "Edit")
 
     move = ["copier", "update", "--trust", "--defaults", "--vcs-ref=v0.1.0"]
-    run(*move, "--data=starter=spaceflights-mwaa", cwd=project)
+    run(*move, f"--data=starter={starter}", cwd=project)
     (tmp_path / "other").mkdir()
-    copier_copy(template, "spaceflights-mwaa", tmp_path / "other", answers())
+    copier_copy(template, starter, tmp_path / "other", answers())
     fresh, moved = files(tmp_path / "other" / project.name), files(project)
     kept = {".env", "airflow_settings.yaml"}  # which git ignores
     names = {name for name in moved if not name.startswith(".git/")}
     assert names == fresh.keys() | kept
     changed = {name for name in fresh if fresh[name] != moved[name]}
-    assert changed == {NODES, "requirements.txt"}
+    assert changed - {DAG} == {NODES, "requirements.txt"}
+    create = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
+    run(*create, "--jinja-file=conf/airflow/dag.py.j2", cwd=project)
+    assert files(project)[DAG] == fresh[DAG]
     assert (project / ".env").read_text() == "TOKEN=mine\n"
     assert "positive=True" in (project / NODES).read_text()
     requirements = (project / "requirements.txt").read_text()
-    assert "polars\n" in requirements and requirements.endswith("s3fs>=2025\n")
-    assert "starter: spaceflights-mwaa" in (project / ".copier-answers.yml").read_text()
+    assert "polars\n" in requirements and requirements.endswith(last_line)
+    assert f"starter: {starter}" in (project / ".copier-answers.yml").read_text()

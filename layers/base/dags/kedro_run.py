@@ -1,10 +1,11 @@
-"""Run nodes of a Kedro pipeline in a task of Airflow. Nothing here imports Airflow."""
+"""Run nodes of a Kedro pipeline as a task of Airflow. Nothing here imports Airflow."""
 
 from __future__ import annotations
 
 import logging.config
 import os
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -34,6 +35,20 @@ def run_nodes(
         run_id=version,
         runtime_params=dict(parameters),
     )
+
+
+def remove_intermediate(pipeline: Pipeline, parameters: Mapping[str, Any]) -> None:
+    """Remove the datasets that are stored below a folder named after the DAG run."""
+    folder = parameters["airflow"]["folder"]
+    catalog = start_kedro(pipeline).load_context(dict(parameters)).catalog
+    for name in sorted(pipeline.outputs):
+        dataset = catalog.get(name)
+        parts = Path(str(getattr(dataset, "_filepath", ""))).parts
+        if folder in parts:
+            root = str(Path(*parts[: parts.index(folder) + 1]))
+            if dataset._fs.exists(root):
+                dataset._fs.rm(root, recursive=True)
+                logging.getLogger(__name__).info("Removed %s", root)
 
 
 def start_kedro(pipeline: Pipeline) -> Any:

@@ -6,11 +6,11 @@ import sys
 
 # Packages that the project itself imports, and folders beside src/ that would hide it.
 NEEDED = {
-    *("airflow", "kedro", "kedro_airflow", "kedro_dag", "kedro_datasets", "kedro_run"),
-    "kedro_telemetry",
+    *("airflow", "kedro", "kedro_airflow", "kedro_dag", "kedro_datasets", "kedro_pod"),
+    *("kedro_run", "kedro_telemetry", "run_in_pod"),
     *("fsspec", "matplotlib", "numpy", "omegaconf", "openpyxl", "pandas", "pyarrow", "sklearn"),
     *("boto3", "pip", "pytest", "s3fs", "setuptools", "wheel"),
-    *("conf", "dags", "data", "include", "mwaa", "plugins", "src", "test", "tests"),
+    *("conf", "dags", "data", "deploy", "include", "mwaa", "plugins", "src", "test", "tests"),
 }
 
 

@@ -111,6 +111,8 @@ def create_dag(
     zone = settings.pop("timezone", "UTC")
     outlets = settings.pop("outlets", True)
     keep_intermediate = settings.pop("keep_intermediate", True)
+    runner = settings.pop("runner", None)
+    operator_class = load_sibling("kedro_pod").operator_class(runner) if runner else KedroOperator
     if assets := settings.pop("assets", []):
         settings["schedule"] = [Asset(name) for name in assets]
     for key in ("start_date", "end_date"):
@@ -136,7 +138,7 @@ def create_dag(
     boxes = task_groups(groups, dag)
     operators = {}
     for task_id, group in groups.items():
-        operators[task_id] = operator = KedroOperator(
+        operators[task_id] = operator = operator_class(
             task_id=task_id,
             dag=dag,
             task_group=boxes.get(task_id),
@@ -159,7 +161,7 @@ def create_dag(
     if not keep_intermediate and nodes:
         last = [task for task in operators.values() if not task.downstream_task_ids]
         *_, task_id = unique_ids([*dag.task_group_dict, *operators, "remove_intermediate"])
-        removal = RemoveIntermediate(task_id=task_id, dag=dag)
+        removal = operator_class(task_id=task_id, dag=dag)
         removal.pipeline = pipeline
         last >> removal
     return dag
@@ -169,42 +171,26 @@ class KedroOperator(BaseOperator):
     """Runs nodes of a Kedro pipeline in the task's own process.
 
     They are set after its creation: Airflow applies all defaults in each __init__ of an operator.
+    A task without nodes removes the intermediate data of the DAG run.
     """
 
     ui_color = "#ffe36e"
-    nodes: Sequence[Node]
+    nodes: Sequence[Node] = ()
     pipeline: Pipeline
 
     def execute(self, context: Mapping[str, Any]) -> None:
-        """Run the nodes as a part of the DAG run in ``context``."""
+        """Do this task's part of the DAG run in ``context``."""
+        function, arguments = self.work(context)
+        getattr(load_sibling("kedro_run"), function)(**arguments)
+
+    def work(self, context: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Name the function of kedro_run.py that does this task, and its arguments."""
         dag_run = context["dag_run"]
-        load_kedro_run().run_nodes(
-            self.nodes,
-            self.pipeline,
-            parameters=run_parameters(context),
-            version=run_version(dag_run.run_id, dag_run.run_after),
-        )
-
-
-class RemoveIntermediate(BaseOperator):
-    """Removes the folder of the DAG run, when all its tasks have succeeded."""
-
-    pipeline: Pipeline
-
-    def execute(self, context: Mapping[str, Any]) -> None:
-        """Remove the datasets that are stored below a folder named after the DAG run."""
-        parameters = run_parameters(context)
-        folder = parameters["airflow"]["folder"]
-        session = load_kedro_run().start_kedro(self.pipeline)
-        catalog = session.load_context(parameters).catalog
-        for name in sorted(self.pipeline.outputs):
-            dataset = catalog.get(name)
-            parts = Path(str(getattr(dataset, "_filepath", ""))).parts
-            if folder in parts:
-                root = str(Path(*parts[: parts.index(folder) + 1]))
-                if dataset._fs.exists(root):
-                    dataset._fs.rm(root, recursive=True)
-                    self.log.info("Removed %s", root)
+        run = {"pipeline": self.pipeline, "parameters": run_parameters(context)}
+        if not self.nodes:
+            return "remove_intermediate", run
+        version = run_version(dag_run.run_id, dag_run.run_after)
+        return "run_nodes", {"nodes": self.nodes, "version": version, **run}
 
 
 # The graph
@@ -428,14 +414,14 @@ def _callback(path: str, project_path: Path) -> Callable[[Any], Any]:
 # What happens in a task
 
 
-def load_kedro_run() -> ModuleType:
-    """Import the kedro_run.py beside this file, under a name of the project's own."""
-    name = __name__.replace("kedro_dag", "kedro_run")
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, Path(__file__).with_name("kedro_run.py"))
-        sys.modules[name] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
+def load_sibling(name: str) -> ModuleType:
+    """Import a file beside this one, under a name of the project's own."""
+    own_name = __name__.replace("kedro_dag", name)
+    if own_name not in sys.modules:
+        spec = spec_from_file_location(own_name, Path(__file__).with_name(f"{name}.py"))
+        sys.modules[own_name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[own_name])
+    return sys.modules[own_name]
 
 
 def run_parameters(context: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Read credentials from Airflow: the resolvers that conf/airflow/credentials.yml may use."""
 
+import importlib
 from typing import Any
 
 
@@ -13,10 +14,9 @@ def connection(conn_id: str, field: str) -> Any:
     Raises:
         AirflowNotFoundException: there is no such connection.
         KeyError: the connection has no such field.
+        RuntimeError: Airflow is not installed here.
     """
-    from airflow.sdk import Connection
-
-    found = Connection.get(conn_id)
+    found = airflow_sdk().Connection.get(conn_id)
     if field == "uri":
         return found.get_uri()
     if field in ("login", "password", "host", "port", "schema"):
@@ -31,10 +31,20 @@ def variable(key: str) -> Any:
 
     Raises:
         AirflowRuntimeError: there is no such variable.
+        RuntimeError: Airflow is not installed here.
     """
-    from airflow.sdk import Variable
+    return airflow_sdk().Variable.get(key)
 
-    return Variable.get(key)
+
+def airflow_sdk() -> Any:
+    """Import Airflow when a credential is read."""
+    try:
+        return importlib.import_module("airflow.sdk")
+    except ModuleNotFoundError:
+        raise RuntimeError(
+            "conf/airflow/credentials.yml refers to Airflow, which is not installed here, as in a "
+            "pod. Refer to the environment instead: ${oc.env:NAME}"
+        ) from None
 
 
 RESOLVERS = {"airflow.connection": connection, "airflow.variable": variable}

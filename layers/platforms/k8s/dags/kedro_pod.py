@@ -1,0 +1,206 @@
+"""Run the tasks of a DAG in pods: pod.yaml beside this file, with the settings of airflow.yml.
+
+``runner: pod`` starts a pod from any task by Airflow's KubernetesPodOperator, which is imported in
+the task only: it takes seconds. ``runner: executor`` makes pods of the tasks themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from airflow.configuration import conf
+from airflow.sdk.exceptions import AirflowFailException
+
+kedro_dag = sys.modules[__name__.replace("kedro_pod", "kedro_dag")]  # which has loaded this file
+
+
+class PodSettings(kedro_dag.KedroOperator):
+    """A task with the settings of its pod.
+
+    Args:
+        image: None is the project's, which the environment variable KEDRO_IMAGE names.
+        cpu, memory: quantities of Kubernetes, requested and as the limit; one is both.
+        gpu: number of nvidia.com/gpu.
+        storage: of the data; the claim ``volume`` is mounted there if it is no URL.
+        volumes: paths where further claims are mounted, under the claims' names.
+        env: values of environment variables.
+        secrets, config_maps: names; all their keys become environment variables.
+        keep_failed_pods: False removes them, as it removes pods that have succeeded.
+        startup_timeout: until the pod's image runs.
+    """
+
+    def __init__(
+        self,
+        *,
+        image: str | None = None,
+        cpu: Sequence[str] = ("1",),
+        memory: Sequence[str] = ("1Gi",),
+        gpu: int = 0,
+        storage: str = "data",
+        volume: str | None = None,
+        volumes: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        secrets: Sequence[str] = (),
+        config_maps: Sequence[str] = (),
+        node_selector: Mapping[str, str] | None = None,
+        tolerations: Sequence[Mapping[str, Any]] = (),
+        service_account: str | None = None,
+        pull_secrets: Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
+        keep_failed_pods: bool = False,
+        startup_timeout: timedelta = timedelta(minutes=10),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.image = image
+        self.requests = {"cpu": cpu[0], "memory": memory[0]}
+        self.limits = {"cpu": cpu[-1], "memory": memory[-1]}
+        if gpu:
+            self.limits["nvidia.com/gpu"] = str(gpu)
+        self.volumes = dict(volumes or {})
+        if volume and "://" not in storage:
+            self.volumes[volume] = storage
+        self.env = [{"name": name, "value": value} for name, value in (env or {}).items()]
+        self.env_from = [{"secretRef": {"name": name}} for name in secrets]
+        self.env_from += [{"configMapRef": {"name": name}} for name in config_maps]
+        self.node_selector = node_selector
+        self.tolerations = tolerations
+        self.service_account = service_account
+        self.pull_secrets = [{"name": name} for name in pull_secrets]
+        self.labels = labels
+        self.keep_failed_pods = keep_failed_pods
+        self.startup_timeout = startup_timeout
+
+    def pod(self, *command: str) -> dict[str, Any]:
+        """Describe the task's pod, as a manifest of Kubernetes.
+
+        Raises:
+            AirflowFailException: there is no image.
+        """
+        import yaml
+
+        pod = yaml.safe_load(Path(__file__).with_name("pod.yaml").read_text(encoding="utf-8"))
+        spec = pod["spec"]
+        container = spec["containers"][0]
+        image = self.image or os.environ.get("KEDRO_IMAGE")
+        if not image:
+            raise AirflowFailException(
+                "The pod has no image: set KEDRO_IMAGE for all of Airflow (env in "
+                "deploy/values.yaml), or image in conf/airflow/airflow.yml."
+            )
+        folder = PurePosixPath(container.get("workingDir", "/"))
+        mounts = {claim: str(folder / path) for claim, path in self.volumes.items()}
+        container["image"] = image
+        if command:
+            container["command"] = list(command)
+        container["resources"] = {"requests": self.requests, "limits": self.limits}
+        add(container, "env", self.env)
+        add(container, "envFrom", self.env_from)
+        add(container, "volumeMounts", [{"name": c, "mountPath": p} for c, p in mounts.items()])
+        claims = [{"name": c, "persistentVolumeClaim": {"claimName": c}} for c in mounts]
+        add(spec, "volumes", claims)
+        add(spec, "tolerations", self.tolerations)
+        add(spec, "imagePullSecrets", self.pull_secrets)
+        if self.node_selector:
+            spec["nodeSelector"] = spec.get("nodeSelector", {}) | self.node_selector
+        if self.service_account:
+            spec["serviceAccountName"] = self.service_account
+        if self.labels:
+            pod["metadata"]["labels"] |= self.labels
+        return pod
+
+
+def add(owner: dict[str, Any], field: str, items: Sequence[Any]) -> None:
+    """Add items to a list of a manifest, which may not be there yet."""
+    if items:
+        owner[field] = [*owner.get(field, []), *items]
+
+
+class PodOperator(PodSettings):
+    """Starts a pod, and leaves it to the triggerer until it is done."""
+
+    kubernetes: Any = None
+
+    def execute(self, context: Mapping[str, Any]) -> None:
+        """Start the pod, or find the one that an interrupted try has started."""
+        self.kubernetes = self.kubernetes_operator(context)
+        self.kubernetes.execute_async(context)
+
+    def trigger_reentry(self, context: Mapping[str, Any], event: dict[str, Any]) -> None:
+        """Write the pod's log, remove the pod, and fail if it has failed."""
+        self.kubernetes = self.kubernetes_operator(context)
+        self.kubernetes.trigger_reentry(context, event)
+
+    def on_kill(self) -> None:
+        """Remove the pod."""
+        if self.kubernetes:
+            self.kubernetes.on_kill()
+
+    def kubernetes_operator(self, context: Mapping[str, Any]) -> Any:
+        """Make the operator of Airflow that does it all."""
+        from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+
+        seconds = int(self.startup_timeout.total_seconds())
+        return KubernetesPodOperator(
+            task_id=self.task_id,
+            kubernetes_conn_id=None,  # the cluster that Airflow is in, or that of KUBECONFIG
+            pod_template_dict=self.pod("python", "dags/run_in_pod.py", *self.arguments(context)),
+            deferrable=True,
+            execution_timeout=self.execution_timeout,
+            startup_timeout_seconds=seconds,
+            schedule_timeout_seconds=seconds,
+            on_finish_action="delete_succeeded_pod" if self.keep_failed_pods else "delete_pod",
+            termination_message_policy="FallbackToLogsOnError",
+            log_events_on_failure=True,
+            log_pod_spec_on_failure=False,
+        )
+
+    def arguments(self, context: Mapping[str, Any]) -> tuple[str, str]:
+        """Write the arguments of run_in_pod.py."""
+        function, arguments = self.work(context)
+        pipeline = self.pipeline._asdict() | {"outputs": sorted(self.pipeline.outputs)}
+        del pipeline["project_path"]
+        if "nodes" in arguments:
+            fields = ("name", "inputs", "outputs", "pipeline")
+            nodes = [{field: getattr(node, field) for field in fields} for node in self.nodes]
+            used = {name for node in self.nodes for name in (*node.inputs, *node.outputs)}
+            pipeline["outputs"] = sorted(used.intersection(pipeline["outputs"]))
+            arguments["nodes"] = nodes
+        return function, json.dumps(arguments | {"pipeline": pipeline})
+
+
+class ExecutorOperator(PodSettings):
+    """Runs in the pod that KubernetesExecutor starts for it, which needs Airflow in its image.
+
+    Under any other executor, as on a local Airflow, it runs in the task's own process.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if "KubernetesExecutor" in conf.get("core", "executor"):
+            from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+
+            pod = PodGenerator.deserialize_model_dict(self.pod())
+            self.executor_config = {"pod_override": pod}
+
+    def execute(self, context: Mapping[str, Any]) -> None:
+        """Run the nodes here."""
+        if not find_spec("kedro"):
+            raise AirflowFailException(
+                "Kedro is not installed where this task runs. `runner: executor` needs "
+                "KubernetesExecutor: deploy with overlays/executor-kubernetes.yaml."
+            )
+        super().execute(context)
+
+
+def operator_class(runner: str) -> type[PodSettings]:
+    """Choose the operator of a runner: that of airflow.yml, or of KEDRO_RUNNER if it is set."""
+    runners = {"pod": PodOperator, "executor": ExecutorOperator}
+    return runners[os.environ.get("KEDRO_RUNNER") or runner]

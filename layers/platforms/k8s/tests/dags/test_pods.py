@@ -1,0 +1,37 @@
+"""Kubernetes would take the pods of all tasks, also in a namespace that is restricted."""
+
+import runpy
+
+import pytest
+
+from .test_dag import DAG_FILES
+
+client = pytest.importorskip("kubernetes.client", reason="run `make install`")
+
+
+@pytest.fixture(params=DAG_FILES, ids=lambda path: path.name)
+def pods(request, monkeypatch):
+    monkeypatch.setenv("KEDRO_IMAGE", "image")
+    tasks = runpy.run_path(str(request.param))["dag"].tasks
+    return {task.task_id: task.pod("python") for task in tasks}
+
+
+def test_pods_have_no_misspelled_fields(pods):
+    from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+
+    for task_id, pod in pods.items():
+        read = PodGenerator.deserialize_model_dict(pod)
+        known = client.ApiClient().sanitize_for_serialization(read)
+        assert known == pod, f"task {task_id} has more than Kubernetes knows: see dags/pod.yaml"
+
+
+def test_pods_meet_the_restricted_pod_security_standard(pods):
+    for task_id, pod in pods.items():
+        spec, [container] = pod["spec"], pod["spec"]["containers"]
+        why = f"see the pod security context of task {task_id} in dags/pod.yaml"
+        assert spec["securityContext"]["runAsNonRoot"] is True, why
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, why
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False, why
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}, why
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys(), why
+        assert not any("hostPath" in volume for volume in spec["volumes"]), why

@@ -1,0 +1,50 @@
+"""Read credentials from Airflow: the resolvers that conf/airflow/credentials.yml may use."""
+
+import importlib
+from typing import Any
+
+
+def connection(conn_id: str, field: str) -> Any:
+    """Read a field of an Airflow connection.
+
+    Args:
+        conn_id: id of the connection, in any of Airflow's secrets backends.
+        field: login, password, host, port, schema, uri, or a key of the connection's extra.
+
+    Raises:
+        AirflowNotFoundException: there is no such connection.
+        KeyError: the connection has no such field.
+        RuntimeError: Airflow is not installed here.
+    """
+    found = airflow_sdk().Connection.get(conn_id)
+    if field == "uri":
+        return found.get_uri()
+    if field in ("login", "password", "host", "port", "schema"):
+        return getattr(found, field)
+    if field not in found.extra_dejson:
+        raise KeyError(f"the Airflow connection {conn_id!r} has no field {field!r} in its extra")
+    return found.extra_dejson[field]
+
+
+def variable(key: str) -> Any:
+    """Read an Airflow variable.
+
+    Raises:
+        AirflowRuntimeError: there is no such variable.
+        RuntimeError: Airflow is not installed here.
+    """
+    return airflow_sdk().Variable.get(key)
+
+
+def airflow_sdk() -> Any:
+    """Import Airflow when a credential is read."""
+    try:
+        return importlib.import_module("airflow.sdk")
+    except ModuleNotFoundError:
+        raise RuntimeError(
+            "conf/airflow/credentials.yml refers to Airflow, which is not installed here, as in a "
+            "pod. Refer to the environment instead: ${oc.env:NAME}"
+        ) from None
+
+
+RESOLVERS = {"airflow.connection": connection, "airflow.variable": variable}
