@@ -270,6 +270,15 @@ def test_image_of_the_project_has_airflow_if_the_executor_runs_a_pipeline(
     assert [call.endswith(airflow) for call in builds] == [True, False]
 
 
+def test_up_refuses_the_runner_executor_without_kubernetes_executor(verb, tools, project):
+    edit(project / "conf" / "airflow" / "airflow.yml", "runner: pod", "runner: executor")
+    assert refused(verb("up", check=False)) == (
+        "conf/airflow/airflow.yml has `runner: executor`, which needs KubernetesExecutor: "
+        "OVERLAYS=executor-kubernetes, without laptop."
+    )
+    assert tools.calls == []
+
+
 def test_push_prints_nothing_but_the_digests(verb, tools):
     assert verb("push", REGISTRY=f"{REGISTRY}/").stdout.splitlines() == PUSHED
     assert tools.calls == PUSH

@@ -71,12 +71,12 @@ spec:
         readOnlyRootFilesystem: true
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
-        - {name: models, mountPath: /mnt/models}
-        - {name: flights-data, mountPath: /home/kedro_docker/data}
+        - {name: claim-1, mountPath: /mnt/models}
+        - {name: claim-2, mountPath: /home/kedro_docker/data}
   volumes:
     - {name: tmp, emptyDir: {}}
-    - {name: models, persistentVolumeClaim: {claimName: models}}
-    - {name: flights-data, persistentVolumeClaim: {claimName: flights-data}}
+    - {name: claim-1, persistentVolumeClaim: {claimName: models}}
+    - {name: claim-2, persistentVolumeClaim: {claimName: flights-data}}
 """)
 
 

@@ -138,18 +138,27 @@ def test_copy_into_a_fresh_git_repository_is_accepted(template, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "platform, last_line", [("mwaa", "s3fs>=2025\n"), ("k8s", "scikit-learn>=1.5\n")]
+    "here, there, last_line",
+    [
+        ("astro", "mwaa", "s3fs>=2025\n"),
+        ("astro", "k8s", "scikit-learn>=1.5\n"),
+        ("mwaa", "k8s", "scikit-learn>=1.5\n"),
+        ("k8s", "mwaa", "s3fs>=2025\n"),
+    ],
 )
-def test_project_moves_from_astro_with_its_edits(template, tmp_path, platform, last_line):
-    starter = f"spaceflights-{platform}"
-    copier_copy(template, STARTER, tmp_path, answers())
+def test_project_moves_between_platforms_with_its_edits(template, tmp_path, here, there, last_line):
+    starter = f"spaceflights-{there}"
+    copier_copy(template, f"spaceflights-{here}", tmp_path, answers())
     project = tmp_path / answers()["repo_name"]
     run("git", "init", "--quiet", cwd=project)
     commit(project, "Create")
     edit(project / NODES, "return LinearRegression()", "return LinearRegression(positive=True)")
     edit(project / "requirements.txt", "kedro~=1.7", "kedro~=1.7\npolars")
-    (project / "packages.txt").write_text("libgomp1\n")
+    edit(project / "conf/airflow/airflow.yml", "max_active_runs: 3", "max_active_runs: 5")
     (project / ".env").write_text("TOKEN=mine\n")
+    (project / "airflow_settings.yaml").write_text("airflow: {variables: [mine]}\n")
+    if here == "astro":
+        (project / "packages.txt").write_text("libgomp1\n")
     commit(project, "Edit")
 
     move = ["copier", "update", "--trust", "--defaults", "--vcs-ref=v0.1.0"]
@@ -161,11 +170,13 @@ def test_project_moves_from_astro_with_its_edits(template, tmp_path, platform, l
     names = {name for name in moved if not name.startswith(".git/")}
     assert names == fresh.keys() | kept
     changed = {name for name in fresh if fresh[name] != moved[name]}
-    assert changed - {DAG} == {NODES, "requirements.txt"}
+    assert changed - {DAG} == {NODES, "requirements.txt", "conf/airflow/airflow.yml"}
     create = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
     run(*create, "--jinja-file=conf/airflow/dag.py.j2", cwd=project)
-    assert files(project)[DAG] == fresh[DAG]
+    expected = fresh[DAG][1].replace(b"'max_active_runs': 3", b"'max_active_runs': 5")
+    assert (project / DAG).read_bytes() == expected
     assert (project / ".env").read_text() == "TOKEN=mine\n"
+    assert "mine" in (project / "airflow_settings.yaml").read_text()
     assert "positive=True" in (project / NODES).read_text()
     requirements = (project / "requirements.txt").read_text()
     assert "polars\n" in requirements and requirements.endswith(last_line)

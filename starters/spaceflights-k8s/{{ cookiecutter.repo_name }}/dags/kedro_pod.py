@@ -95,17 +95,17 @@ class PodSettings(kedro_dag.KedroOperator):
                 "The pod has no image: set KEDRO_IMAGE for all of Airflow (env in "
                 "deploy/values.yaml), or image in conf/airflow/airflow.yml."
             )
-        folder = PurePosixPath(container.get("workingDir", "/"))
-        mounts = {claim: str(folder / path) for claim, path in self.volumes.items()}
         container["image"] = image
         if command:
             container["command"] = list(command)
         container["resources"] = {"requests": self.requests, "limits": self.limits}
         add(container, "env", self.env)
         add(container, "envFrom", self.env_from)
-        add(container, "volumeMounts", [{"name": c, "mountPath": p} for c, p in mounts.items()])
-        claims = [{"name": c, "persistentVolumeClaim": {"claimName": c}} for c in mounts]
-        add(spec, "volumes", claims)
+        folder = PurePosixPath(container.get("workingDir", "/"))
+        for number, (claim, path) in enumerate(self.volumes.items(), start=1):
+            volume = {"name": f"claim-{number}"}
+            add(container, "volumeMounts", [volume | {"mountPath": str(folder / path)}])
+            add(spec, "volumes", [volume | {"persistentVolumeClaim": {"claimName": claim}}])
         add(spec, "tolerations", self.tolerations)
         add(spec, "imagePullSecrets", self.pull_secrets)
         if self.node_selector:

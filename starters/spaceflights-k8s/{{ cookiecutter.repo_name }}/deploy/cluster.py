@@ -39,6 +39,7 @@ from tools import (
     local_cluster,
     require,
     require_registry,
+    runners,
     say,
     scope,
     show,
@@ -74,6 +75,11 @@ def up() -> None:
     require("kubectl", "helm", engine())
     if CONTEXT:
         require_registry()
+    if "executor" in runners() and "executor-kubernetes" not in overlays:
+        sys.exit(
+            "conf/airflow/airflow.yml has `runner: executor`, which needs KubernetesExecutor: "
+            "OVERLAYS=executor-kubernetes, without laptop."
+        )
     scope()
     images = image()
     say("Bringing the images to the cluster")

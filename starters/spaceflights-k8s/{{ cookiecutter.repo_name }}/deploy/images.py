@@ -10,12 +10,12 @@ import yaml
 from tools import (
     NAME,
     REGISTRY,
-    configuration,
     engine,
     local_cluster,
     require,
     require_registry,
     run,
+    runners,
     say,
     show,
 )
@@ -34,14 +34,12 @@ def image() -> dict[str, str]:
     """
     require(engine())
     airflow = yaml.safe_load(Path("deploy/values.yaml").read_text())["airflowVersion"]
-    blocks = configuration()["airflow"].values()
-    runners = [block.get("runner") for block in blocks if isinstance(block, dict)]
     built = {}
     for name, file in DOCKERFILES.items():
         command = [engine(), "build", "--file", file, "--tag", f"{LOCAL}{name}:latest"]
         if engine() == "podman":
             command += ["--format", "docker"]
-        if name == NAME and "executor" in runners:
+        if name == NAME and "executor" in runners():
             command += ["--build-arg", f"AIRFLOW=apache-airflow[cncf.kubernetes]=={airflow}"]
         show(*command, ".")
         reference, size = inspect(name)

@@ -17,7 +17,7 @@ DAG = "{{ cookiecutter.python_package }}"
 INSTALL = {
     "docker": "https://docs.docker.com/get-started/get-docker (or podman: https://podman.io)",
     "helm": "https://helm.sh/docs/intro/install",
-    "kind": "https://kind.sigs.k8s.io/docs/user/quick-start/#installation",
+    "kind": "https://kind.sigs.k8s.io/docs/user/quick-start/#installation (or minikube)",
     "kubectl": "https://kubernetes.io/docs/tasks/tools",
     "podman": "https://podman.io/docs/installation",
 }
@@ -139,6 +139,12 @@ def configuration() -> Any:
     return settings.CONFIG_LOADER_CLASS(
         conf_source=str(PROJECT / "conf"), env="airflow", **settings.CONFIG_LOADER_ARGS
     )
+
+
+def runners() -> set[str]:
+    """Read what starts the pods of the project's DAGs: `pod`, `executor` or both."""
+    blocks = configuration()["airflow"].values()
+    return {block["runner"] for block in blocks if isinstance(block, dict) and "runner" in block}
 
 
 def storage() -> str:
