@@ -20,10 +20,10 @@ print(json.dumps([[name for name in libraries if name in sys.modules], sorted(sy
 """
 
 
-def loaded(command, **settings):
+def loaded(command, plugin=PLUGIN, **settings):
     """The listed libraries, and all modules, that an Airflow command has after the plugin."""
     environment = ENVIRONMENT | settings
-    done = run(sys.executable, "-c", LOAD, *command.split(), PLUGIN, cwd=ROOT, env=environment)
+    done = run(sys.executable, "-c", LOAD, *command.split(), plugin, cwd=ROOT, env=environment)
     return json.loads(done.stdout)
 
 
@@ -49,6 +49,12 @@ def test_the_scheduler_has_the_libraries_but_not_kedros_logging():
 def test_a_celery_worker_that_loads_plugins_at_its_start_has_the_libraries():
     libraries, _ = loaded("celery worker", AIRFLOW__CORE__LAZY_LOAD_PLUGINS="False")
     assert "pandas" in libraries
+
+
+def test_the_scheduler_of_a_project_for_kubernetes_has_what_starts_pods_too():
+    starter = ROOT / "starters" / "spaceflights-k8s" / "{{ cookiecutter.repo_name }}"
+    _, modules = loaded("scheduler", plugin=starter / "plugins" / "preload.py")
+    assert {"pandas", "airflow.providers.cncf.kubernetes.operators.pod"} <= set(modules)
 
 
 @pytest.mark.parametrize("command", ["dag-processor", "api-server", "triggerer", "standalone"])

@@ -111,7 +111,7 @@ def create_dag(
     zone = settings.pop("timezone", "UTC")
     outlets = settings.pop("outlets", True)
     keep_intermediate = settings.pop("keep_intermediate", True)
-    runner = settings.pop("runner", None)
+    runner = settings.pop("runner", None)  # in projects for Kubernetes
     operator_class = load_sibling("kedro_pod").operator_class(runner) if runner else KedroOperator
     if assets := settings.pop("assets", []):
         settings["schedule"] = [Asset(name) for name in assets]
