@@ -22,6 +22,7 @@ FOLDER = ROOT / "tests" / "image"
 ENVIRONMENT = {**os.environ, "CONTAINERS_CONF": str(FOLDER / "containers.conf")}
 BUILD = ("--network=host", "--pull=never", "--format=docker")
 PACKAGE = "image_demo"
+S3 = "s3fs>=2025\n"  # all images of the tests have it, so that they share the layer of packages
 SECRET = "planted-secret"
 PLANTED = (
     ".env",
@@ -58,7 +59,7 @@ def run(*command: str | Path, env: dict[str, str] = ENVIRONMENT, cwd: Path = ROO
 
 
 def create_project(folder: Path) -> Path:
-    """Create a project for Kubernetes."""
+    """Create a project for Kubernetes that can have its data on S3."""
     for name, content in compose("spaceflights", "k8s").items():
         path = folder / "template" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,6 +71,8 @@ def create_project(folder: Path) -> Path:
         output_dir=str(folder),
         default_config=True,
     )
+    with Path(project, "requirements.txt").open("a") as requirements:
+        requirements.write(S3)
     return Path(project)
 
 

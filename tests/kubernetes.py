@@ -622,6 +622,11 @@ class KubernetesApi:
         pod.killed = True
         podman("kill", *pod.containers)
 
+    def send(self, name: str, signal: str) -> None:
+        """Send a signal such as STOP and CONT to the containers of a pod."""
+        [pod] = [pod for pod in list(self.running.values()) if pod.name == name]
+        podman("kill", f"--signal={signal}", *pod.containers)
+
     def data(self, kind: str, reference: Mapping[str, object]) -> Mapping[str, str]:
         """The data of a Secret or ConfigMap to which a pod refers.
 

@@ -114,7 +114,7 @@ def project(template, tmp_path_factory):
     settings = project / "conf" / "airflow" / "airflow.yml"
     edit(settings, "retries: 2", "retries: 1")
     edit(settings, "retry_delay: 1m", "retry_delay: 1s")
-    settings.write_text(settings.read_text().replace("\n\n", TASKS + "\n", 1))
+    settings.write_text(settings.read_text() + TASKS)
     package = project / "src" / "other"
     (package / "faults.py").write_text(FAULTS)
     (package / "pipelines" / "counting").mkdir()

@@ -306,6 +306,25 @@ def test_wrong_setting_of_a_pod_is_refused(settings, key, value, message):
     assert str(refused.value) == f"default: {key}: {message}"
 
 
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("  group_by: none\n", "found duplicate key group_by"),
+        ("default: [", "Invalid YAML or JSON file "),
+    ],
+)
+def test_what_is_no_yaml_is_refused_with_its_place(project, line, message):
+    settings = project / "conf" / "airflow" / "airflow.yml"
+    before = settings.read_text()
+    try:
+        settings.write_text(before + line)
+        refused = run("make", "dag", cwd=project, check=False)
+    finally:
+        settings.write_text(before)
+    assert "Traceback" not in refused.stderr and "\nError: " in f"\n{refused.stderr}"
+    assert message in refused.stderr and "line " in refused.stderr
+
+
 TASKS = """
   tasks:
     train_model_node: {memory: [2Gi, 8Gi], gpu: 1}

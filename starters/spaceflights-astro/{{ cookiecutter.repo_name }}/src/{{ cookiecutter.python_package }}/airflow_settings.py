@@ -14,6 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
+import yaml
 from kedro.config import MissingConfigException
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
@@ -211,7 +212,8 @@ class AirflowSettings:
         """Replace the sections of airflow.yml by checked ones, one for each DAG to write.
 
         Raises:
-            click.ClickException: with the key, its value, and what is accepted.
+            click.ClickException: with the key, its value, and what is accepted, or the place of
+                what is no YAML.
         """
         command = click.get_current_context(silent=True)
         if command is None or "jinja_file" not in command.params:
@@ -220,6 +222,8 @@ class AirflowSettings:
             config = context.config_loader["airflow"]
         except MissingConfigException:
             config = {}
+        except yaml.YAMLError as error:
+            raise click.ClickException(str(error)) from None
         given = command.params
         names = list(pipelines) if given["convert_all"] else given["pipeline_names"]
         where = f"conf/{given['env']}/airflow.yml"
