@@ -26,6 +26,7 @@ from compose import PROJECT, compose
 from tests.conftest import BIN, ENVIRONMENT, answers, edit, run
 from tests.test_helm import KUBERNETES
 
+pytestmark = pytest.mark.slow
 TOOLS = ("docker", "helm", "kind", "kubectl", "minikube", "podman")
 IDS = {"space-flights": "a" * 64, "space-flights-airflow": "b" * 64}
 LOADED = {name: f"{name}:{digits[:12]}" for name, digits in IDS.items()}
@@ -427,7 +428,6 @@ def test_up_on_another_cluster_restores_what_ran_before_when_it_fails(verb, tool
     assert refused(done).endswith("The upgrade has failed, see above. What ran before runs again.")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("before", ["[]", '[{"revision": "3"}]'])
 def test_up_leaves_a_failed_upgrade_as_it_is_on_our_own_cluster(before, verb, tools):
     tools.answer("helm .* list", before)
@@ -471,7 +471,6 @@ def test_up_shows_pods_and_deletes_broken_ones_that_block_an_upgrade(verb, tools
     assert [call for call in tools.calls if "pod scheduler" in call] == [deleted]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("installed", "calls"),
     [
@@ -739,7 +738,6 @@ def is_running(process: int) -> bool:
     return True
 
 
-@pytest.mark.slow
 def test_trigger_and_logs_follow_a_run_on_a_real_airflow(verb, tools, tmp_path):
     dags, passwords = tmp_path / "dags", tmp_path / "passwords.json"
     dags.mkdir()
@@ -852,7 +850,6 @@ def test_volume_has_the_name_that_the_tasks_mount(project):
     assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
 
 
-@pytest.mark.slow
 def test_kubernetes_takes_the_volume_and_no_misspelled_field_of_it(project, linters):
     # checkov has no rule for volume claims.
     command = [linters / "kubernetes-validate", "--strict"]
@@ -900,7 +897,6 @@ def test_workflow_gives_each_secret_to_the_step_that_needs_it_only(workflow):
     assert "secrets" not in json.dumps(job["env"])
 
 
-@pytest.mark.slow
 def test_workflow_really_deploys_with_a_kubeconfig_that_is_in_no_command(
     workflow, project, tools, tmp_path
 ):

@@ -306,6 +306,7 @@ def test_wrong_setting_of_a_pod_is_refused(settings, key, value, message):
     assert str(refused.value) == f"default: {key}: {message}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line, message",
     [
@@ -334,6 +335,7 @@ TASKS = """
 """
 
 
+@pytest.mark.slow
 def test_settings_reach_the_tasks_of_a_node_pipeline_tag_or_namespace(project, tmp_path):
     settings = project / "conf" / "airflow" / "airflow.yml"
     before = settings.read_text()

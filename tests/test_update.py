@@ -137,6 +137,7 @@ def test_copy_into_a_fresh_git_repository_is_accepted(template, tmp_path):
     assert (folder / DAG).is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "here, there, last_line",
     [

@@ -7,6 +7,7 @@ import pytest
 
 from tests.conftest import ENVIRONMENT, answers, edit, kedro_new, run
 
+pytestmark = pytest.mark.slow
 RUN_TASKS = """
 import runpy, sys
 from datetime import datetime, timezone
