@@ -5,36 +5,26 @@ name: image/Dockerfile.base says what it has. Needs root, podman and debootstrap
 """
 
 import json
-import os
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 from uuid import uuid4
 
 import pytest
 import yaml
 from cookiecutter.main import cookiecutter
 
+from tests.images import FOLDER, ROOT, SECRET, Image, build, check_tools, remove, run
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[1]
-IMAGE = ROOT / "tests" / "image"
 BIN = Path(sys.executable).parent
-ENVIRONMENT = {
-    **os.environ,
-    "CONTAINERS_CONF": str(IMAGE / "containers.conf"),
-    "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-}
 STARTER = "spaceflights-astro"  # the other one has the same Dockerfile
 PACKAGE = "image_demo"
 HOME = "/usr/local/airflow"
 METRICS = "cat data/08_reporting/metrics.json/*/metrics.json"
-SECRET = "planted-secret"
 PLANTED = (
     ".env",
     ".git/config",
@@ -47,25 +37,6 @@ PLANTED = (
     "notebooks/x.ipynb",
     f"src/{PACKAGE}/__pycache__/x.pyc",
 )
-
-
-class Built(NamedTuple):
-    """A project and the image that its Dockerfile gives."""
-
-    project: Path
-    image: str
-
-
-def run(*command: str | Path) -> str:
-    """Run a command that must succeed.
-
-    Returns:
-        What it wrote to stdout.
-    """
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
-    output = f"{done.stdout}\n{done.stderr}"
-    assert done.returncode == 0, f"{command} exited with {done.returncode}\n{output}"
-    return done.stdout
 
 
 def create_project(starter: str, folder: Path) -> Path:
@@ -94,7 +65,7 @@ def container(image: str, *options: str) -> Iterator[Callable[..., str]]:
     """
     name = f"image-test-{uuid4().hex}"
     start = ["podman", "run", "--detach", "--init", "--network=none", "--name", name]
-    scripts = [f"--volume={IMAGE}:/mnt/image:ro", f"--volume={ROOT / 'demo.py'}:/mnt/demo.py:ro"]
+    scripts = [f"--volume={FOLDER}:/mnt/image:ro", f"--volume={ROOT / 'demo.py'}:/mnt/demo.py:ro"]
     variables = ["--env=DO_NOT_TRACK=1", "--env=PYTHONPATH=/mnt"]
     try:
         run(*start, *scripts, *options, image, "sleep", "infinity")
@@ -103,12 +74,12 @@ def container(image: str, *options: str) -> Iterator[Callable[..., str]]:
         run("podman", "rm", "--force", "--ignore", "--time=0", "--volumes", name)
 
 
-def run_pytest(built: Built, target: str) -> str:
+def run_pytest(built: Image, target: str) -> str:
     """Run pytest as the Astro CLI does: in a container, on copies of these folders."""
     name = f"image-test-{uuid4().hex}"
     command = ["pytest", "-rs", target]
     try:
-        run("podman", "create", "--network=none", "--name", name, built.image, *command)
+        run("podman", "create", "--network=none", "--name", name, built.name, *command)
         for folder in ("dags", "tests", "plugins", "include", ".astro"):
             run("podman", "cp", built.project / folder, f"{name}:{HOME}/")
         return run("podman", "start", "--attach", name)
@@ -131,22 +102,18 @@ def last_json(output: str) -> dict:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory) -> Iterator[Built]:
+def built(tmp_path_factory) -> Iterator[Image]:
     """A new project, and the image that its Dockerfile gives."""
-    missing = [tool for tool in ("podman", "debootstrap") if not shutil.which(tool)]
-    assert not missing, f"not installed: {', '.join(missing)}; .ci/packages installs what is needed"
+    check_tools()
     project = create_project(STARTER, tmp_path_factory.mktemp(STARTER))
-    [base] = re.findall(r"^FROM (\S+)", (project / "Dockerfile").read_text(), re.MULTILINE)
-    run(IMAGE / "make_base.sh", base)
     image = f"localhost/image-test:{uuid4().hex}"
-    command = ["podman", "build", "--network=host", "--pull=never", "--format=docker"]
-    run(*command, "--tag", image, project)
-    yield Built(project, image)
-    run("podman", "rmi", "--force", image)
+    build(project, image)
+    yield Image(project, image)
+    remove(image)
 
 
 def test_the_image_holds_exactly_what_the_dag_needs_and_nothing_secret_or_local(built):
-    with container(built.image) as run_in:
+    with container(built.name) as run_in:
         names = run_in("ls", "-A").split()
         files = run_in("find", ".", "-type", "f").split()
         secrets = run_in("sh", "-c", f"grep --recursive --files-with-matches {SECRET} . ~ || true")
@@ -163,12 +130,12 @@ def test_the_image_holds_exactly_what_the_dag_needs_and_nothing_secret_or_local(
     ]
     assert not {f"./{name}" for name in PLANTED} & set(files)
     assert secrets == ""
-    assert SECRET not in run("podman", "image", "inspect", built.image)
-    assert SECRET not in run("podman", "history", "--no-trunc", built.image)
+    assert SECRET not in run("podman", "image", "inspect", built.name)
+    assert SECRET not in run("podman", "history", "--no-trunc", built.name)
 
 
 def test_the_image_has_no_notebooks_and_no_tools_for_development(built):
-    with container(built.image) as run_in:
+    with container(built.name) as run_in:
         installed = {line.split("==")[0].lower() for line in run_in("pip", "freeze").split()}
     assert {"apache-airflow", "kedro", "kedro-datasets", "scikit-learn"} <= installed
     assert not {"ipython", "jupyterlab", "kedro-airflow", "notebook", "ruff"} & installed
@@ -187,7 +154,7 @@ def test_astro_dev_pytest_passes_in_the_image_and_skips_only_what_needs_kedro_ai
 
 
 def test_the_dag_keeps_the_rules_that_astro_gives_new_projects(built):
-    with container(built.image) as run_in:
+    with container(built.name) as run_in:
         read = last_json(run_in("python", "/mnt/image/read_dags.py"))
     assert read["errors"] == {}
     [dag] = read["dags"].values()
@@ -196,7 +163,7 @@ def test_the_dag_keeps_the_rules_that_astro_gives_new_projects(built):
 
 
 def test_edits_of_src_and_conf_are_seen_in_the_development_container_without_a_rebuild(built):
-    with container(built.image, *development_volumes(built.project)) as run_in:
+    with container(built.name, *development_volumes(built.project)) as run_in:
         with (built.project / "src" / PACKAGE / "__init__.py").open("a") as file:
             file.write('edited = "in src"\n')
         with (built.project / "conf" / "base" / "parameters.yml").open("a") as file:
@@ -206,13 +173,13 @@ def test_edits_of_src_and_conf_are_seen_in_the_development_container_without_a_r
 
 def test_the_development_container_reads_raw_data_and_can_write_results(built):
     raw = sorted(path.name for path in (built.project / "data" / "01_raw").iterdir())
-    with container(built.image, *development_volumes(built.project)) as run_in:
+    with container(built.name, *development_volumes(built.project)) as run_in:
         assert run_in("ls", "-A", "data/01_raw").split() == raw
         run_in("mkdir", "data/08_reporting")
 
 
 def test_the_dag_runs_to_success_as_astro_and_its_metrics_equal_those_of_kedro_run(built):
-    image = built.image
+    image = built.name
     with container(image) as run_in:
         [dag] = last_json(run_in("python", "/mnt/image/read_dags.py"))["dags"].values()
         dag_run = last_json(run_in("python", "/mnt/image/run_dag.py", PACKAGE))
