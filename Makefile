@@ -15,7 +15,7 @@ test: .venv/test ## Run all tests (as root, on Debian: installs podman and Redis
 	@.ci/packages
 	.venv/bin/python -m pytest
 
-test-fast: .venv/test ## Run the tests that need a minute
+test-fast: .venv/test ## Run the tests that take seconds and need no root
 	.venv/bin/python -m pytest -m "not slow"
 
 starters: ## Write starters/ from layers/
