@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -16,13 +16,13 @@ from uuid import uuid4
 import pytest
 from cookiecutter.main import cookiecutter
 
-from compose import ROOT, compose
+from compose import ROOT
 
 FOLDER = ROOT / "tests" / "image"
 ENVIRONMENT = {**os.environ, "CONTAINERS_CONF": str(FOLDER / "containers.conf")}
 BUILD = ("--network=host", "--pull=never", "--format=docker")
+K8S = "spaceflights-k8s"
 PACKAGE = "image_demo"
-S3 = "s3fs>=2025\n"  # all images of the tests have it, so that they share the layer of packages
 SECRET = "planted-secret"
 PLANTED = (
     ".env",
@@ -58,22 +58,28 @@ def run(*command: str | Path, env: dict[str, str] = ENVIRONMENT, cwd: Path = ROO
     return done.stdout
 
 
-def create_project(folder: Path) -> Path:
-    """Create a project for Kubernetes that can have its data on S3."""
-    for name, content in compose("spaceflights", "k8s").items():
-        path = folder / "template" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+def create_project(starter: str, name: str, folder: Path) -> Path:
+    """Create a project; one for Kubernetes can have its data on S3."""
     project = cookiecutter(
-        str(folder / "template"),
+        str(ROOT / "starters" / starter),
         no_input=True,
-        extra_context={"project_name": "Image Demo"},
+        extra_context={"project_name": name},
         output_dir=str(folder),
         default_config=True,
     )
-    with Path(project, "requirements.txt").open("a") as requirements:
-        requirements.write(S3)
+    if starter == K8S:
+        with Path(project, "requirements.txt").open("a") as requirements:
+            requirements.write("s3fs>=2025\n")  # in all: images share their layer of packages
     return Path(project)
+
+
+def plant(project: Path, names: Iterable[str]) -> None:
+    """Write files that must stay with the user, who is not the image's."""
+    for name in names:
+        path = project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"SECRET: {SECRET}\n")
+    run("chown", "--recursive", "1000:1000", project)
 
 
 def bases(dockerfile: Path) -> list[str]:
@@ -106,12 +112,8 @@ def check_tools() -> None:
 def k8s_image(tmp_path_factory) -> Iterator[Image]:
     """The project's image, of a user who is not the image's and has files that must stay there."""
     check_tools()
-    project = create_project(tmp_path_factory.mktemp("k8s-image"))
-    for name in PLANTED:
-        path = project / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"SECRET: {SECRET}\n")
-    run("chown", "--recursive", "1000:1000", project)
+    project = create_project(K8S, "Image Demo", tmp_path_factory.mktemp("k8s-image"))
+    plant(project, PLANTED)
     name = f"localhost/k8s-image-test:{uuid4().hex}"
     build(project, name)
     yield Image(project, name)

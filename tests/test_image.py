@@ -14,9 +14,19 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from cookiecutter.main import cookiecutter
 
-from tests.images import FOLDER, ROOT, SECRET, Image, build, check_tools, remove, run
+from tests.images import (
+    FOLDER,
+    ROOT,
+    SECRET,
+    Image,
+    build,
+    check_tools,
+    create_project,
+    plant,
+    remove,
+    run,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -37,23 +47,6 @@ PLANTED = (
     "notebooks/x.ipynb",
     f"src/{PACKAGE}/__pycache__/x.pyc",
 )
-
-
-def create_project(starter: str, folder: Path) -> Path:
-    """Create a project of a user who is not the image's, with files that must stay with them."""
-    project = cookiecutter(
-        str(ROOT / "starters" / starter),
-        no_input=True,
-        extra_context={"project_name": "Image Demo"},
-        output_dir=str(folder),
-        default_config=True,
-    )
-    for name in PLANTED:
-        path = Path(project, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"SECRET: {SECRET}\n")
-    run("chown", "--recursive", "1000:1000", project)
-    return Path(project)
 
 
 @contextmanager
@@ -105,7 +98,8 @@ def last_json(output: str) -> dict:
 def built(tmp_path_factory) -> Iterator[Image]:
     """A new project, and the image that its Dockerfile gives."""
     check_tools()
-    project = create_project(STARTER, tmp_path_factory.mktemp(STARTER))
+    project = create_project(STARTER, "Image Demo", tmp_path_factory.mktemp(STARTER))
+    plant(project, PLANTED)
     image = f"localhost/image-test:{uuid4().hex}"
     build(project, image)
     yield Image(project, image)

@@ -6,22 +6,19 @@ Only Kubernetes is a stand-in, see kubernetes.py. Needs root, podman and deboots
 import json
 import subprocess
 import time
-from pathlib import Path
 from uuid import uuid4
 
 import psutil
 import pytest
-from cookiecutter.main import cookiecutter
 
 import demo
-from tests.conftest import BIN, ROOT, edit, run
-from tests.images import S3
+from tests.conftest import BIN, edit, run
+from tests.images import K8S, build, create_project
 from tests.kubernetes import KubernetesApi, podman
 
 pytestmark = pytest.mark.slow
 BUCKET = "flights-pods"
 PARAMS = {"model_options.test_size": 0.3}
-TASKS = ["data_processing", "data_science", "reporting"]
 VOLUME = """
   params:
     model_options.test_size:
@@ -42,28 +39,20 @@ ON_S3 = """
 USER = 10001
 
 
-def create(name, settings, folder):
+def create(name, settings, storage, folder):
     """Create a project whose runs keep nothing in between, and write its DAGs."""
-    options = {"no_input": True, "default_config": True, "output_dir": str(folder)}
-    starter = str(ROOT / "starters" / "spaceflights-k8s")
-    project = Path(cookiecutter(starter, extra_context={"project_name": name}, **options))
+    project = create_project(K8S, name, folder)
+    edit(project / "conf/airflow/globals.yml", "storage: data", f"storage: {storage}")
     file = project / "conf/airflow/airflow.yml"
     edit(file, "keep_intermediate: true", "keep_intermediate: false")
     edit(file, "retries: 2", "retries: 1")
     edit(file, "retry_delay: 1m", "retry_delay: 1s")
     file.write_text(file.read_text() + settings)
-    with (project / "requirements.txt").open("a") as requirements:
-        requirements.write(S3)
     command = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
     pipelines = "__default__,reporting" if "\nreporting:" in settings else "__default__"
     command += ["--jinja-file=conf/airflow/dag.py.j2", f"--pipelines={pipelines}"]
     run(*command, cwd=project)
     return project
-
-
-def build(project, image):
-    command = ["build", "--network=host", "--pull=never", "--format=docker", "--tag", image]
-    podman(*command, project)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +70,7 @@ def images():
 @pytest.fixture(scope="module")
 def project(folder, images, k8s_image):
     """A project with its data on a volume; its DAG of the pipeline reporting has no image."""
-    project = create("Pods", VOLUME, folder)
+    project = create("Pods", VOLUME, "data", folder)
     build(project, images["pods"])
     return project
 
@@ -89,10 +78,8 @@ def project(folder, images, k8s_image):
 @pytest.fixture(scope="module")
 def on_s3(folder, images, project, s3):
     """A project with its data in a bucket."""
-    flights = create("Flights", ON_S3.replace("IMAGE", images["flights"]), folder)
-    edit(flights / "conf/airflow/globals.yml", "storage: data", f"storage: s3://{BUCKET}/flights")
-    run("kedro", "airflow", "create", "--env=airflow", "--target-dir=dags",
-        "--jinja-file=conf/airflow/dag.py.j2", cwd=flights)  # fmt: skip
+    settings = ON_S3.replace("IMAGE", images["flights"])
+    flights = create("Flights", settings, f"s3://{BUCKET}/flights", folder)
     build(flights, images["flights"])
     s3.create_bucket(BUCKET)
     for path in (flights / "data" / "01_raw").iterdir():

@@ -15,6 +15,7 @@ from tests.images import (
     BUILD,
     ENVIRONMENT,
     FOLDER,
+    K8S,
     PACKAGE,
     SECRET,
     Image,
@@ -60,7 +61,7 @@ def packages(image: Image) -> set[str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    return create_project(tmp_path_factory.mktemp("k8s-project"))
+    return create_project(K8S, "Image Demo", tmp_path_factory.mktemp("k8s-project"))
 
 
 @pytest.fixture(scope="module")

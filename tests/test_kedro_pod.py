@@ -11,13 +11,13 @@ import kubernetes_validate
 import pytest
 import yaml
 from airflow.sdk.exceptions import AirflowFailException
-from cookiecutter.main import cookiecutter
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import ENVIRONMENT, ROOT, edit, run
+from tests.images import K8S, create_project
 
-STARTER = ROOT / "starters" / "spaceflights-k8s"
+STARTER = ROOT / "starters" / K8S
 KUBERNETES = "1.36"
 SETTINGS = {
     "image": "registry.example.com/other:1.0",
@@ -82,10 +82,7 @@ spec:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pods")
-    options = {"no_input": True, "default_config": True, "output_dir": str(folder)}
-    cookiecutter(str(STARTER), extra_context={"project_name": "Pods"}, **options)
-    return folder / "pods"
+    return create_project(K8S, "Pods", tmp_path_factory.mktemp("pods"))
 
 
 @pytest.fixture(scope="module")
