@@ -11,7 +11,7 @@ demo: .venv/demo ## Create a project and run its DAG on a real local Airflow (ST
 	@$(UV) install --quiet --reinstall-package kedro-airflow-starters .
 	@.venv/bin/python demo.py $(STARTER)
 
-test: .venv/test ## Run all tests (as root, on Debian: installs podman and Redis)
+test: .venv/test ## Run all tests (as root, on Debian: installs podman, PostgreSQL and Redis)
 	@.ci/packages
 	.venv/bin/python -m pytest
 

@@ -128,9 +128,18 @@ def linters(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory):
     """A real S3 API on this machine."""
-    from tests.mwaa import S3Server
+    from tests.servers import S3Server
 
     with S3Server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A real PostgreSQL on this machine."""
+    from tests.servers import PostgreSQL
+
+    with PostgreSQL() as server:
         yield server
 
 

@@ -6,27 +6,20 @@ environment.
 """
 
 import io
-import json
 import os
 import re
 import secrets
 import shutil
-import socket
-import subprocess
 import sys
-import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
 import demo
 from tests.conftest import BIN, ROOT, run
+from tests.servers import PostgreSQL, Server, free_ports
 
 HOME = Path("/usr/local/airflow")
 VERSION = "3.3.1"
@@ -100,130 +93,12 @@ def python312() -> Path:
 def install_airflow(folder: Path, version: str = VERSION) -> Path:
     """Make a virtual environment of what MWAA's image has, and return its bin folder."""
     run("uv", "venv", "--quiet", "--seed", "--python", python312(), folder, cwd=ROOT)
-    image = [f"apache-airflow[celery,statsd]=={version}", "apache-airflow-providers-amazon"]
-    image += ["aiobotocore", "redis"]  # redis in the place of SQS
+    image = [f"apache-airflow[celery,postgres,statsd]=={version}"]
+    image += ["apache-airflow-providers-amazon", "aiobotocore"]
+    image += ["redis"]  # in the place of SQS
     install = ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", folder]
     run(*install, "--constraint", CONSTRAINTS / f"{version}.txt", *image, cwd=ROOT)
     return folder / "bin"
-
-
-def free_ports(count: int) -> list[int]:
-    """Find ports on which nothing listens."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for free in sockets:
-            free.bind(("127.0.0.1", 0))
-        return [free.getsockname()[1] for free in sockets]
-
-
-class Server:
-    """A process that listens on a port of 127.0.0.1, as a context manager.
-
-    Args:
-        command: what starts it.
-        folder: its working directory, made if missing; it writes to a log there.
-
-    Raises:
-        RuntimeError: it stopped, or did not answer in a minute.
-    """
-
-    def __init__(self, command: Sequence[str | Path], port: int, folder: Path) -> None:
-        self.command, self.port, self.folder = command, port, folder
-        self.log = folder / f"{Path(command[0]).name}.log"
-
-    def __enter__(self) -> "Server":
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        deadline = time.monotonic() + 60
-        while not self.answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.__exit__()
-                raise RuntimeError(f"{self.command[0]} did not start:\n{self.log.read_text()}")
-            time.sleep(0.1)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()  # SeaweedFS would take 20 s to end by itself
-        self.process.wait()
-
-    def answers(self) -> bool:
-        """Tell whether the server can be used."""
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-
-class S3Server(Server):
-    """An S3 with access keys: SeaweedFS, which checks signatures and keeps versions on disk.
-
-    It stands in us-east-1, and is without `PutPublicAccessBlock`.
-
-    Attributes:
-        environment: the variables by which boto3 and s3fs use it with all permissions.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        names = [f"{part}.port" for part in ("s3", "master", "volume", "filer")]
-        names += [f"{name}.grpc" for name in names]
-        ports = free_ports(len(names))
-        listen = [f"-{name}={port}" for name, port in zip(names, ports, strict=True)]
-        listen += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
-        limits = ["-volume.max=100", "-master.volumeSizeLimitMB=1024"]
-        command = [BIN / "weed", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-        command += ["-s3", f"-s3.config={folder / 's3.json'}", *listen, *limits]
-        super().__init__(command, ports[0], folder)
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.environment = {
-            "AWS_ACCESS_KEY_ID": "mwaa",
-            "AWS_SECRET_ACCESS_KEY": secrets.token_hex(),
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL_S3": self.url,
-            "NO_PROXY": "127.0.0.1",
-            "no_proxy": "127.0.0.1",
-        }
-        self.client = boto3.client(
-            "s3",
-            endpoint_url=self.url,
-            region_name="us-east-1",
-            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
-            config=Config(proxies={}, retries={"total_max_attempts": 1}),
-        )
-
-    def __enter__(self) -> "S3Server":
-        keys = {
-            "accessKey": self.environment["AWS_ACCESS_KEY_ID"],
-            "secretKey": self.environment["AWS_SECRET_ACCESS_KEY"],
-        }
-        identity = {"name": "mwaa", "credentials": [keys], "actions": ["Admin"]}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-        super().__enter__()
-        return self
-
-    def answers(self) -> bool:
-        """Tell whether an object can be written."""
-        try:
-            self.client.create_bucket(Bucket="is-it-ready")
-            self.client.put_object(Bucket="is-it-ready", Key="probe", Body=b"1")
-            self.client.delete_object(Bucket="is-it-ready", Key="probe")
-            self.client.delete_bucket(Bucket="is-it-ready")
-        except (BotoCoreError, ClientError):
-            return False
-        return True
-
-    def create_bucket(self, name: str) -> None:
-        """Create a bucket with versioning, as MWAA requires it."""
-        self.client.create_bucket(Bucket=name)
-        enabled = {"Status": "Enabled"}
-        self.client.put_bucket_versioning(Bucket=name, VersioningConfiguration=enabled)
 
 
 class Mwaa:
@@ -358,7 +233,7 @@ class Mwaa:
     ) -> Iterator[demo.LocalAirflow]:
         """Run Airflow with this executor: CeleryExecutor, as MWAA, or LocalExecutor.
 
-        The database is SQLite, where MWAA has PostgreSQL; Redis is in the place of SQS.
+        Redis is in the place of SQS.
         """
         broker, logs = free_ports(2)
         environment = {
@@ -371,6 +246,7 @@ class Mwaa:
         }
         components = ["scheduler", "dag-processor", "api-server"]
         with ExitStack() as stack:
+            environment |= stack.enter_context(PostgreSQL()).database()
             if executor == "CeleryExecutor":
                 components.append("celery worker")
                 redis = ["redis-server", f"--port {broker}", "--bind 127.0.0.1", "--save ''"]

@@ -68,8 +68,9 @@ def project(template, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def airflow(project, tmp_path_factory):
-    with demo.LocalAirflow(tmp_path_factory.mktemp("airflow"), project / "dags") as airflow:
+def airflow(project, postgresql, tmp_path_factory):
+    home, database = tmp_path_factory.mktemp("airflow"), postgresql.database()
+    with demo.LocalAirflow(home, project / "dags", environment=database) as airflow:
         extra = json.dumps({"url": f"sqlite:///{project / 'data' / SECRET}"})
         body = {"connection_id": "warehouse", "conn_type": "generic", "extra": extra}
         airflow.api.post("/api/v2/connections", json=body).raise_for_status()

@@ -132,9 +132,14 @@ def project(template, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def airflow(project, tmp_path_factory):
+def environment(postgresql):
+    return ENVIRONMENT | postgresql.database()
+
+
+@pytest.fixture(scope="module")
+def airflow(project, environment, tmp_path_factory):
     home = tmp_path_factory.mktemp("airflow")
-    with demo.LocalAirflow(home, project / "dags", environment=ENVIRONMENT) as airflow:
+    with demo.LocalAirflow(home, project / "dags", environment=environment) as airflow:
         yield airflow
 
 
@@ -303,7 +308,7 @@ def of_sessions(sessions):
 
 
 def test_run_survives_the_death_of_its_scheduler_and_then_of_all_of_airflow(
-    airflow, project, expected
+    airflow, environment, project, expected
 ):
     """The last test: Airflow is dead after it."""
     faults = {name: ["hold", 1] for name in ("test_features", "model")}
@@ -328,7 +333,7 @@ def test_run_survives_the_death_of_its_scheduler_and_then_of_all_of_airflow(
     model = notes(project, run_id)["model.0"]
     assert [path.stat().st_size for path in unfinished(project)] == [model["size"]]
     assert not place(model).exists()
-    with demo.LocalAirflow(airflow.home, project / "dags", environment=ENVIRONMENT) as airflow:
+    with demo.LocalAirflow(airflow.home, project / "dags", environment=environment) as airflow:
         assert wait(airflow, run_id) == "success"
         tried = tries(airflow, run_id)
         assert tried["split_data_node"] == tried["train_model_node"] == ("success", 2)

@@ -105,13 +105,14 @@ def kubernetes(folder, volume, s3):
 
 
 @pytest.fixture(scope="module")
-def airflow(kubernetes, folder, project, on_s3, images):
+def airflow(kubernetes, folder, project, on_s3, images, postgresql):
     """Airflow with both projects. It has no KEDRO_IMAGE of the second one, which names its own."""
     (folder / "dags").mkdir()
     for each in (project, on_s3):
         (folder / "dags" / each.name).symlink_to(each / "dags")
     environment = {
         **kubernetes.environment,
+        **postgresql.database(),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(project / "plugins"),
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",

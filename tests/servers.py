@@ -1,0 +1,172 @@
+"""Servers that run on this machine while tests need them: S3, PostgreSQL, Redis."""
+
+import json
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.conftest import BIN, run
+
+
+def free_ports(count: int) -> list[int]:
+    """Find ports on which nothing listens."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for free in sockets:
+            free.bind(("127.0.0.1", 0))
+        return [free.getsockname()[1] for free in sockets]
+
+
+class Server:
+    """A process that listens on a port of 127.0.0.1, as a context manager.
+
+    Args:
+        command: what starts it.
+        folder: its working directory, made if missing; it writes to a log there.
+
+    Raises:
+        RuntimeError: it stopped, or did not answer in a minute.
+    """
+
+    def __init__(self, command: Sequence[str | Path], port: int, folder: Path) -> None:
+        self.command, self.port, self.folder = command, port, folder
+        self.log = folder / f"{Path(command[0]).name}.log"
+
+    def __enter__(self) -> "Server":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + 60
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.__exit__()
+                raise RuntimeError(f"{self.command[0]} did not start:\n{self.log.read_text()}")
+            time.sleep(0.1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()  # SeaweedFS would take 20 s to end by itself
+        self.process.wait()
+
+    def answers(self) -> bool:
+        """Tell whether the server can be used."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class S3Server(Server):
+    """An S3 with access keys: SeaweedFS, which checks signatures and keeps versions on disk.
+
+    It stands in us-east-1, and is without `PutPublicAccessBlock`.
+
+    Attributes:
+        environment: the variables by which boto3 and s3fs use it with all permissions.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        names = [f"{part}.port" for part in ("s3", "master", "volume", "filer")]
+        names += [f"{name}.grpc" for name in names]
+        ports = free_ports(len(names))
+        listen = [f"-{name}={port}" for name, port in zip(names, ports, strict=True)]
+        listen += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
+        limits = ["-volume.max=100", "-master.volumeSizeLimitMB=1024"]
+        command = [BIN / "weed", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+        command += ["-s3", f"-s3.config={folder / 's3.json'}", *listen, *limits]
+        super().__init__(command, ports[0], folder)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            "AWS_ACCESS_KEY_ID": "mwaa",
+            "AWS_SECRET_ACCESS_KEY": secrets.token_hex(),
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL_S3": self.url,
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
+        }
+        self.client = boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+            config=Config(proxies={}, retries={"total_max_attempts": 1}),
+        )
+
+    def __enter__(self) -> "S3Server":
+        keys = {
+            "accessKey": self.environment["AWS_ACCESS_KEY_ID"],
+            "secretKey": self.environment["AWS_SECRET_ACCESS_KEY"],
+        }
+        identity = {"name": "mwaa", "credentials": [keys], "actions": ["Admin"]}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        super().__enter__()
+        return self
+
+    def answers(self) -> bool:
+        """Tell whether an object can be written."""
+        try:
+            self.client.create_bucket(Bucket="is-it-ready")
+            self.client.put_object(Bucket="is-it-ready", Key="probe", Body=b"1")
+            self.client.delete_object(Bucket="is-it-ready", Key="probe")
+            self.client.delete_bucket(Bucket="is-it-ready")
+        except (BotoCoreError, ClientError):
+            return False
+        return True
+
+    def create_bucket(self, name: str) -> None:
+        """Create a bucket with versioning, as MWAA requires it."""
+        self.client.create_bucket(Bucket=name)
+        enabled = {"Status": "Enabled"}
+        self.client.put_bucket_versioning(Bucket=name, VersioningConfiguration=enabled)
+
+
+class PostgreSQL(Server):
+    """Debian's PostgreSQL, as the user of its package: it refuses to run as root."""
+
+    def __init__(self) -> None:
+        [port] = free_ports(1)
+        self.bin = max(Path("/usr/lib/postgresql").glob("*/bin"))
+        self.user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        folder = Path(tempfile.mkdtemp(prefix="postgresql-"))  # that user cannot enter tmp_path
+        options = [f"--port={port}", "--listen-addresses=127.0.0.1", "--unix-socket-directories="]
+        options += ["--max-connections=300", "--fsync=off"]
+        command = [*self.user, self.bin / "postgres", "-D", folder / "data", *options]
+        super().__init__(command, port, folder)
+
+    def __enter__(self) -> "PostgreSQL":
+        shutil.chown(self.folder, "postgres", "postgres")
+        initdb = [self.bin / "initdb", "--auth=trust", "--encoding=UTF8", "--no-locale"]
+        run(*self.user, *initdb, "-D", self.folder / "data", cwd=self.folder)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(signal.SIGQUIT)  # with its children, and at once
+        self.process.wait()
+        shutil.rmtree(self.folder)
+
+    def database(self) -> dict[str, str]:
+        """Make an empty database, and return the variable by which Airflow uses it."""
+        name = f"airflow_{secrets.token_hex(4)}"
+        at = f"postgresql://postgres@127.0.0.1:{self.port}"
+        create = f"--command=create database {name}"
+        run(self.bin / "psql", f"{at}/postgres", create, cwd=self.folder)
+        return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"{at}/{name}"}
