@@ -1,4 +1,4 @@
-"""Kubernetes without a cluster: the API that KubernetesPodOperator uses, on top of podman.
+"""Kubernetes without a cluster: the API that Airflow uses to run pods, on top of podman.
 
 A stand-in for the API server, the scheduler and the kubelet of a cluster with one node. What it
 tells of pods is modelled on the real ones: phases, conditions, reasons, events. It lacks access
@@ -35,6 +35,15 @@ LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 QUANTITY = re.compile(r"(\d+\.?\d*|\.\d+)(m|u|n|k|M|G|T|P|E|[KMGTPE]i|[eE][+-]?\d+)?")
 VARIABLE = re.compile(r"\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)")
 ENDED = ("exited", "stopped")  # of podman's states
+DISCOVERY = {  # what a client asks for before it lists pods
+    "/version": {"major": "1", "minor": VERSION.partition(".")[2]},
+    "/apis": {"kind": "APIGroupList", "groups": []},
+    "/api/v1": {
+        "kind": "APIResourceList",
+        "groupVersion": "v1",
+        "resources": [{"name": "pods", "kind": "Pod", "namespaced": True, "verbs": ["list"]}],
+    },
+}
 
 
 class Refused(Exception):
@@ -141,6 +150,7 @@ class Pod:
         self.killed = False
         self.inspected: dict[str, dict] = {}
         self.inspected_at = 0.0
+        self.last_status: dict = {}
         self.lock, self.deleted = threading.Lock(), threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
 
@@ -308,8 +318,11 @@ class Pod:
         }
 
     def read(self) -> dict:
-        """The pod as the API gives it."""
-        return {**self.manifest, "status": self.status()}
+        """The pod as the API gives it, in a new version if its status is another."""
+        if (status := self.status()) != self.last_status:
+            self.last_status = status
+            self.metadata["resourceVersion"] = str(self.api.version())
+        return {**self.manifest, "metadata": dict(self.metadata), "status": status}
 
     def log(self, query: Mapping[str, str]) -> Iterator[str]:
         """The lines of a container's log, by the options of the API's query.
@@ -359,6 +372,7 @@ class Pod:
         self.deleted.set()
         self.killed = True
         self.metadata["deletionTimestamp"] = timestamp()
+        self.metadata["resourceVersion"] = str(self.api.version())
 
         def stop() -> None:
             self.thread.join()
@@ -650,10 +664,9 @@ class KubernetesApi:
             case "POST", "pods", False:
                 return self.create(namespace, body)
             case "GET", "pods", False:
-                pods = [pod for pod in list(self.running.values()) if pod.key[0] == namespace]
-                selector = query.get("labelSelector", "")
-                found = [pod for pod in pods if selects(selector, pod.metadata.get("labels", {}))]
-                return self.listing("PodList", [pod.read() for pod in found])
+                if query.get("watch") == "true":
+                    return self.watch_pods(namespace, query)
+                return self.listing("PodList", self.select(namespace, query))
             case "GET", "events", False:
                 return self.list_events(namespace, query)
             case _ if kind == "pods" and name and not pod:
@@ -675,6 +688,8 @@ class KubernetesApi:
                     self.deleted.append(name)
                     pod.remove(int(copied(body).get("gracePeriodSeconds", grace)))
                 return pod.read()
+            case "GET", "", _ if path in DISCOVERY:
+                return DISCOVERY[path]
         raise Refused(405, "MethodNotAllowed", f"the stand-in lacks {method} {path}")
 
     def create(self, namespace: str, body: dict) -> dict:
@@ -690,6 +705,29 @@ class KubernetesApi:
         answer = pod.read()
         pod.thread.start()
         return answer
+
+    def select(self, namespace: str, query: Mapping[str, str]) -> list[dict]:
+        """The pods of a namespace that the labelSelector of a query selects."""
+        pods = [pod for pod in list(self.running.values()) if pod.key[0] == namespace]
+        selector = query.get("labelSelector", "")
+        return [pod.read() for pod in pods if selects(selector, pod.metadata.get("labels", {}))]
+
+    def watch_pods(self, namespace: str, query: Mapping[str, str]) -> Iterator[str]:
+        """Tell of pods that come, change and go, from a resourceVersion on."""
+        deadline = time.monotonic() + float(query.get("timeoutSeconds", 300))
+        since = int(query.get("resourceVersion", 0))
+        known: dict[str, dict] = {}
+        while time.monotonic() < deadline and not self.closing.wait(0.2):
+            found = {pod["metadata"]["uid"]: pod for pod in self.select(namespace, query)}
+            events = [("DELETED", known[uid]) for uid in known.keys() - found.keys()]
+            for uid, pod in found.items():
+                before = known.get(uid, {"metadata": {"resourceVersion": since}})
+                version = int(pod["metadata"]["resourceVersion"])
+                if version > int(before["metadata"]["resourceVersion"]):
+                    events.append(("MODIFIED" if uid in known else "ADDED", pod))
+            known = found
+            for kind, pod in events:
+                yield json.dumps({"type": kind, "object": pod}) + "\n"
 
     def listing(self, kind: str, items: list[dict]) -> dict:
         """Make a list of objects."""

@@ -267,7 +267,7 @@ def test_image_of_the_project_has_airflow_if_the_executor_runs_a_pipeline(
         settings.write_text(settings.read_text() + "\ndata_science:\n  runner: executor\n")
     verb("image")
     builds = [call for call in tools.calls if " build " in call]
-    airflow = " --build-arg AIRFLOW=apache-airflow[cncf.kubernetes]==3.3.2 ."
+    airflow = " --build-arg AIRFLOW=apache-airflow[cncf.kubernetes,postgres]==3.3.2 ."
     assert [call.endswith(airflow) for call in builds] == [True, False]
 
 

@@ -6,6 +6,7 @@ Only Kubernetes is a stand-in, see kubernetes.py. Needs root, podman and deboots
 import json
 import subprocess
 import time
+from contextlib import contextmanager
 from uuid import uuid4
 
 import psutil
@@ -39,11 +40,12 @@ ON_S3 = """
 USER = 10001
 
 
-def create(name, settings, storage, folder):
+def create(name, settings, storage, folder, runner="pod"):
     """Create a project whose runs keep nothing in between, and write its DAGs."""
     project = create_project(K8S, name, folder)
     edit(project / "conf/airflow/globals.yml", "storage: data", f"storage: {storage}")
     file = project / "conf/airflow/airflow.yml"
+    edit(file, "runner: pod", f"runner: {runner}")
     edit(file, "keep_intermediate: true", "keep_intermediate: false")
     edit(file, "retries: 2", "retries: 1")
     edit(file, "retry_delay: 1m", "retry_delay: 1s")
@@ -126,13 +128,16 @@ def airflow(kubernetes, folder, project, on_s3, images, postgresql):
 
 @pytest.fixture(scope="module")
 def expected(folder, project, images):
-    """The metrics of `kedro run` with the parameters of the runs, in the same image."""
-    data = folder / "expected"
-    run("cp", "--recursive", project / "data", data, cwd=folder)
-    run("chown", "--recursive", USER, data, cwd=folder)
+    return metrics_of_kedro(project, images["pods"], folder / "expected")
+
+
+def metrics_of_kedro(project, image, data):
+    """The metrics of `kedro run` with the parameters of the runs, in an image of the project."""
+    run("cp", "--recursive", project / "data", data, cwd=project)
+    run("chown", "--recursive", USER, data, cwd=project)
     mount = f"--volume={data}:/home/kedro_docker/data"
     parameters = ",".join(f"{name}={value}" for name, value in PARAMS.items())
-    podman("run", "--rm", "--network=none", mount, images["pods"], "kedro", "run", "--env=base",
+    podman("run", "--rm", "--network=none", mount, image, "kedro", "run", "--env=base",
            f"--params={parameters}")  # fmt: skip
     [metrics] = data.glob("08_reporting/metrics.json/*/metrics.json")
     return json.loads(metrics.read_text())
@@ -164,6 +169,25 @@ def wait_for_pod(kubernetes, run_id, task_id):
         return None
 
     return wait_for(running)
+
+
+@contextmanager
+def restarted(airflow, *servers):
+    """Kill these servers of an Airflow, and start them anew, each with a log of its own."""
+    children = psutil.Process(airflow.process.pid).children()
+    running = {child.cmdline()[-1]: child for child in children}
+    options = {"cwd": airflow.cwd, "env": airflow.environment, "start_new_session": True}
+    started = []
+    for name in servers:
+        running[name].kill()
+        log = (airflow.home / f"{name}.log").open("w")
+        started.append(subprocess.Popen([BIN / "airflow", name], stdout=log, stderr=log, **options))
+    try:
+        yield
+    finally:
+        for process in started:
+            process.terminate()
+            process.wait()
 
 
 def ended(airflow, dag_id, run_id):
@@ -262,24 +286,10 @@ def test_run_survives_the_death_of_scheduler_and_triggerer_with_the_same_pods(
     kubernetes.send(pod, "STOP")
     watching = f"dag_id=pods/run_id={run_id}/task_id=data_processing/*.trigger.*.log"
     wait_for(lambda: len(list((airflow.home / "logs").glob(watching))) == 1)
-    children = psutil.Process(airflow.process.pid).children()
-    servers = {server.cmdline()[-1]: server for server in children}
-    restarted = []
-    for name in ("triggerer", "scheduler"):
-        servers[name].kill()
-        log = (airflow.home / f"{name}.log").open("w")
-        command = {"cwd": airflow.cwd, "env": airflow.environment, "start_new_session": True}
-        restarted.append(
-            subprocess.Popen([BIN / "airflow", name], stdout=log, stderr=log, **command)
-        )
-    try:
+    with restarted(airflow, "triggerer", "scheduler"):
         wait_for(lambda: len(list((airflow.home / "logs").glob(watching))) == 2)
         kubernetes.send(pod, "CONT")
         state, tasks = ended(airflow, "pods", run_id)
-    finally:
-        for process in restarted:
-            process.terminate()
-            process.wait()
     assert (state, set(tasks.values())) == ("success", {("success", 1)})
     assert len(sent(kubernetes, run_id)) == 4
     found = volume.glob("08_reporting/metrics.json/*/metrics.json")

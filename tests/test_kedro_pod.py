@@ -227,6 +227,15 @@ def test_kubernetes_executor_gets_the_pod_of_a_task(kedro_dag, project, monkeypa
     assert pod == expected
 
 
+def test_pod_of_kubernetes_executor_imports_nothing_to_describe_itself(
+    kedro_dag, project, monkeypatch
+):
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "KubernetesExecutor")
+    monkeypatch.setenv("AIRFLOW_IS_K8S_EXECUTOR_POD", "True")
+    task = create(kedro_dag, project, runner="executor").get_task("node")
+    assert not task.executor_config
+
+
 def test_other_executors_run_the_task_themselves(kedro_dag, project, monkeypatch):
     monkeypatch.setenv("KEDRO_RUNNER", "executor")
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "LocalExecutor")

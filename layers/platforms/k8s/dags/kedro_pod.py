@@ -184,7 +184,8 @@ class ExecutorOperator(PodSettings):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if "KubernetesExecutor" in conf.get("core", "executor"):
+        in_its_pod = "AIRFLOW_IS_K8S_EXECUTOR_POD" in os.environ
+        if "KubernetesExecutor" in conf.get("core", "executor") and not in_its_pod:
             from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 
             pod = PodGenerator.deserialize_model_dict(self.pod())

@@ -40,7 +40,8 @@ def image() -> dict[str, str]:
         if engine() == "podman":
             command += ["--format", "docker"]
         if name == NAME and "executor" in runners():
-            command += ["--build-arg", f"AIRFLOW=apache-airflow[cncf.kubernetes]=={airflow}"]
+            extras = "cncf.kubernetes,postgres"  # the executor's, and the driver of the database
+            command += ["--build-arg", f"AIRFLOW=apache-airflow[{extras}]=={airflow}"]
         show(*command, ".")
         reference, size = inspect(name)
         show(engine(), "tag", f"{LOCAL}{name}:latest", LOCAL + reference)
