@@ -302,6 +302,15 @@ def test_laptop_leaves_half_a_gigabyte_of_four_to_a_task_and_the_cluster(files, 
     assert [each["enabled"] for each in groomers] == [False, False]
 
 
+def test_password_that_begins_like_an_option_is_a_password(files, tmp_path):
+    recorder = tmp_path / "airflow"
+    recorder.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    recorder.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "ADMIN_PASSWORD": "-s3 $cret"}
+    done = run(*files[None]["createUserJob"]["args"], cwd=tmp_path, env=environment)
+    assert "--password=-s3 $cret" in done.stdout.splitlines()
+
+
 def test_overlays_become_arguments_of_helm_once_each(arguments, deploy, monkeypatch):
     monkeypatch.chdir(deploy.parent)
     overlays = ["high-availability", "quotas", "high-availability"]
