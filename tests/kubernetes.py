@@ -33,6 +33,7 @@ ROUTE = re.compile(r"/api/v1/namespaces/([^/]+)/(pods|events)(?:/([^/]+))?(?:/(s
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 QUANTITY = re.compile(r"(\d+\.?\d*|\.\d+)(m|u|n|k|M|G|T|P|E|[KMGTPE]i|[eE][+-]?\d+)?")
+TERM = re.compile(r"(!?)([^\s=!,()]+) *(==?|!=|notin|in|) *(\([^)]*\)|[^,]*)")  # of a selector
 VARIABLE = re.compile(r"\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)")
 ENDED = ("exited", "stopped")  # of podman's states
 DISCOVERY = {  # what a client asks for before it lists pods
@@ -115,13 +116,11 @@ def mistakes(pod: dict) -> Iterator[str]:
 
 
 def selects(selector: str, labels: Mapping[str, str]) -> bool:
-    """Tell whether a selector of `k=v`, `k!=v`, `k` and `!k` selects these labels."""
-    for term in filter(None, selector.split(",")):
-        key, operator, value = re.fullmatch(r"(!?[^=!]+)(==?|!=|)(.*)", term).groups()
-        found = labels.get(key.lstrip("!"))
-        if (found == value if operator else found is not None) is (
-            key[0] == "!" or operator == "!="
-        ):
+    """Tell whether a selector of labels, or of fields, selects these."""
+    for negation, key, operator, value in TERM.findall(selector):
+        found = labels.get(key)
+        holds = found in re.split(", *", value.strip("()")) if operator else found is not None
+        if holds is bool(negation or operator in ("!=", "notin")):
             return False
     return True
 
@@ -707,10 +706,11 @@ class KubernetesApi:
         return answer
 
     def select(self, namespace: str, query: Mapping[str, str]) -> list[dict]:
-        """The pods of a namespace that the labelSelector of a query selects."""
+        """The pods of a namespace that a query selects by their labels, and by their phase."""
         pods = [pod for pod in list(self.running.values()) if pod.key[0] == namespace]
-        selector = query.get("labelSelector", "")
-        return [pod.read() for pod in pods if selects(selector, pod.metadata.get("labels", {}))]
+        labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
+        found = [pod.read() for pod in pods if selects(labels, pod.metadata.get("labels", {}))]
+        return [pod for pod in found if selects(fields, {"status.phase": pod["status"]["phase"]})]
 
     def watch_pods(self, namespace: str, query: Mapping[str, str]) -> Iterator[str]:
         """Tell of pods that come, change and go, from a resourceVersion on."""

@@ -142,14 +142,19 @@ def cluster(folder, project, image, volume, postgresql):
             yield airflow, kubernetes
 
 
+def wait_for_task(airflow, kubernetes, run_id):
+    """Wait until the first task runs in its pod, and tell the pod's name."""
+    pod = wait_for_pod(kubernetes, run_id, "data_processing")
+    wait_for(lambda: airflow.tasks("tasks", run_id)[0]["state"] == "running")
+    return pod
+
+
 def test_run_succeeds_in_pods_of_its_tasks_though_one_is_killed(
     cluster, project, image, volume, folder
 ):
     airflow, kubernetes = cluster
     run_id = airflow.trigger("tasks", PARAMS)
-    wait_for(lambda: list(volume.glob("02_intermediate/*/*")))
-    [running] = [pod for pod in kubernetes.pods() if pod["status"]["phase"] == "Running"]
-    kubernetes.kill(running["metadata"]["name"])
+    kubernetes.kill(wait_for_task(airflow, kubernetes, run_id))
     state, tasks = ended(airflow, "tasks", run_id)
     assert state == "success"
     assert tasks == {
@@ -186,8 +191,7 @@ def test_run_survives_the_death_of_its_scheduler_with_the_same_pods(cluster):
     """The last test: Airflow is not whole after it."""
     airflow, kubernetes = cluster
     run_id = airflow.trigger("tasks", PARAMS)
-    pod = wait_for_pod(kubernetes, run_id, "data_processing")
-    wait_for(lambda: airflow.tasks("tasks", run_id)[0]["state"] == "running")
+    pod = wait_for_task(airflow, kubernetes, run_id)
     kubernetes.send(pod, "STOP")
     with restarted(airflow, "scheduler"):
         adopted = f"attempting to adopt pod {pod}"
