@@ -19,7 +19,7 @@ from typing import Any
 
 import demo
 from tests.conftest import BIN, ROOT, run
-from tests.servers import PostgreSQL, Server, free_ports
+from tests.servers import Server, free_ports
 
 HOME = Path("/usr/local/airflow")
 VERSION = "3.3.1"
@@ -229,15 +229,20 @@ class Mwaa:
 
     @contextmanager
     def airflow(
-        self, executor: str = "CeleryExecutor", cwd: Path = HOME
+        self, executor: str, database: Mapping[str, str], cwd: Path
     ) -> Iterator[demo.LocalAirflow]:
         """Run Airflow with this executor: CeleryExecutor, as MWAA, or LocalExecutor.
 
         Redis is in the place of SQS.
+
+        Args:
+            database: the variable by which Airflow uses an empty one.
+            cwd: where Airflow is started.
         """
         broker, logs = free_ports(2)
         environment = {
             **self.environment,
+            **database,
             "AIRFLOW__CORE__EXECUTOR": executor,
             "AIRFLOW__CELERY__BROKER_URL": f"redis://127.0.0.1:{broker}/0",
             "AIRFLOW__CELERY__RESULT_BACKEND": f"redis://127.0.0.1:{broker}/1",
@@ -246,7 +251,6 @@ class Mwaa:
         }
         components = ["scheduler", "dag-processor", "api-server"]
         with ExitStack() as stack:
-            environment |= stack.enter_context(PostgreSQL()).database()
             if executor == "CeleryExecutor":
                 components.append("celery worker")
                 redis = ["redis-server", f"--port {broker}", "--bind 127.0.0.1", "--save ''"]

@@ -67,7 +67,7 @@ def expected(local, mwaa):
 
 
 @pytest.fixture
-def run_dag(mwaa, s3, tmp_path):
+def run_dag(mwaa, postgresql, s3, tmp_path):
     """Run the DAG on an executor: the contents of the new objects, and the logs of the tasks.
 
     Airflow is started in an empty folder, which stays empty.
@@ -75,7 +75,7 @@ def run_dag(mwaa, s3, tmp_path):
 
     def run_it(executor):
         before, laid_out = set(content(s3, BUCKET)), files_of_mwaa()
-        with mwaa.airflow(executor, tmp_path) as airflow:
+        with mwaa.airflow(executor, postgresql.database(), tmp_path) as airflow:
             run_id = airflow.trigger(PACKAGE)
             state = airflow.wait(PACKAGE, run_id)
             tasks = airflow.tasks(PACKAGE, run_id)
