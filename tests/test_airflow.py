@@ -21,6 +21,7 @@ SETTINGS = """
   params:
     model_options.test_size: {maximum: 0.5}
     model_options.random_state:
+    label:
 """
 CREDENTIALS = """
 warehouse:
@@ -31,7 +32,22 @@ iris:
   type: pandas.SQLTableDataset
   table_name: iris
   credentials: warehouse
+echo:
+  type: json.JSONDataset
+  filepath: ${_run}/../echo.json
 """
+ECHO = """
+from kedro.pipeline import Node, Pipeline
+
+
+def echo(label, parameters):
+    return {"label": label, **parameters}
+
+
+def create_pipeline(**kwargs) -> Pipeline:
+    return Pipeline([Node(echo, ["params:label", "parameters"], "echo", name="echo_node")])
+"""
+LEAK = "${airflow.connection:warehouse,url} ${airflow.variable:token} ${globals:storage}"
 LISTENER = """
 from airflow.sdk import DAG, Asset, task
 
@@ -57,6 +73,12 @@ def project(template, tmp_path_factory):
         .replace("schedule: null", 'schedule: "@daily"\n  end_date: 2024-02-01')
     )
     (project / "dags" / "listener.py").write_text(LISTENER)
+    echo = project / "src" / "other" / "pipelines" / "echo"
+    echo.mkdir()
+    (echo / "__init__.py").write_text("from .pipeline import create_pipeline")
+    (echo / "pipeline.py").write_text(ECHO)
+    with (project / "conf" / "base" / "parameters.yml").open("a") as parameters:
+        parameters.write("label: none\n")
     run("make", "dag", cwd=project)
     raw = pd.read_csv(project / "data" / "01_raw" / "iris.csv")
     with sqlite3.connect(project / "data" / SECRET) as warehouse:
@@ -74,6 +96,8 @@ def airflow(project, postgresql, tmp_path_factory):
         extra = json.dumps({"url": f"sqlite:///{project / 'data' / SECRET}"})
         body = {"connection_id": "warehouse", "conn_type": "generic", "extra": extra}
         airflow.api.post("/api/v2/connections", json=body).raise_for_status()
+        body = {"key": "token", "value": SECRET}
+        airflow.api.post("/api/v2/variables", json=body).raise_for_status()
         yield airflow
 
 
@@ -107,6 +131,25 @@ def test_form_and_credentials_reach_the_run_whose_asset_triggers_another_dag(air
 
     intermediate = project / "data" / "02_intermediate"
     assert not intermediate.exists() or list(intermediate.iterdir()) == []
+
+
+def test_run_reads_no_secret_by_its_values(airflow, project):
+    run_id = airflow.trigger("other", {"label": LEAK})
+    assert airflow.wait("other", run_id) == "success"
+    [echo] = project.glob("data/02_intermediate/echo.json")
+    found = json.loads(echo.read_text())
+    assert found["label"] == LEAK and SECRET not in echo.read_text()
+
+
+def test_conf_that_the_form_does_not_have_is_refused_before_any_node_runs(airflow):
+    run_id = airflow.trigger("other", {"model_options": {"features": [LEAK]}})
+    assert airflow.wait("other", run_id) == "failed"
+    tasks = airflow.tasks("other", run_id)
+    assert {task["state"] for task in tasks} == {"failed", "upstream_failed"}
+    [failed, *_] = [task for task in tasks if task["state"] == "failed"]
+    assert failed["try_number"] == 1
+    log = airflow.log("other", run_id, failed)
+    assert "The conf of this run has 'model_options', which is no field of the DAG's form" in log
 
 
 def test_tasks_are_shown_in_groups_with_their_documentation(airflow):

@@ -6,11 +6,13 @@ import sys
 
 import pytest
 from airflow.sdk import Connection
+from omegaconf.errors import UnsupportedInterpolationType
 
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "layers" / "base" / "src" / "{{ cookiecutter.python_package }}"
-RESOLVERS = runpy.run_path(str(FOLDER / "airflow_credentials.py"))["RESOLVERS"]
+MODULE = runpy.run_path(str(FOLDER / "airflow_credentials.py"))
+RESOLVERS = MODULE["RESOLVERS"]
 
 
 @pytest.fixture
@@ -58,3 +60,17 @@ def test_where_airflow_is_not_installed_the_other_way_is_named(resolver, argumen
     monkeypatch.setitem(sys.modules, "airflow.sdk", None)
     with pytest.raises(RuntimeError, match=r"Refer to the environment instead: \$\{oc.env:NAME\}$"):
         RESOLVERS[resolver](*arguments)
+
+
+def test_only_credentials_are_read_from_airflow(warehouse, tmp_path):
+    (tmp_path / "base").mkdir()
+    text = "warehouse: {con: '${airflow.connection:warehouse,password}'}"
+    for kind in ("credentials", "parameters", "catalog", "globals"):
+        (tmp_path / "base" / f"{kind}.yml").write_text(text if kind != "globals" else "{}")
+    loader = MODULE["AirflowConfigLoader"](str(tmp_path), base_env="base", default_run_env="base")
+    for kind in ("parameters", "credentials", "catalog"):
+        if kind == "credentials":
+            assert loader[kind] == {"warehouse": {"con": "pa/ss"}}
+        else:
+            with pytest.raises(UnsupportedInterpolationType, match="airflow.connection"):
+                loader[kind]

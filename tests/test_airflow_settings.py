@@ -130,6 +130,10 @@ def test_setting_of_tasks_is_accepted_for_all_and_for_some(settings, key, value,
             {"params": {"model.sizes": None}},
             "model.sizes: there is no such name; did you mean model",
         ),
+        (
+            {"params": {"model.size": None, "model": None}},
+            "params: model holds model.size already: list only one of them",
+        ),
         ({"params": {"seed": {"typ": "integer"}}}, "seed: typ: there is no such name"),
         ({"params": {"seed": {"type": "int"}}}, "'int' is not one of boolean, integer, number"),
         ({"params": {"seed": {"type": "string"}}}, "seed: 3, its value in parameters.yml, is not"),
@@ -164,7 +168,6 @@ def test_fields_of_the_form_take_type_and_default_from_kedros_parameters(setting
         "model.size": {"maximum": 0.5, "description": "Share", "title": "Size"},
         "model.kind": {"choices": ["linear", "ridge"]},
         "model.fast": {},
-        "model": None,
         "empty": None,
     }
     assert check(settings, {"params": fields})["form"] == {
@@ -178,8 +181,10 @@ def test_fields_of_the_form_take_type_and_default_from_kedros_parameters(setting
         },
         "model.kind": {"default": "linear", "choices": ["linear", "ridge"], "type": "string"},
         "model.fast": {"default": True, "type": "boolean"},
-        "model": {"default": PARAMETERS["model"], "type": "object"},
         "empty": {"default": None},
+    }
+    assert check(settings, {"params": {"model": None}})["form"] == {
+        "model": {"default": PARAMETERS["model"], "type": "object"}
     }
 
 

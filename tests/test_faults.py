@@ -91,6 +91,8 @@ test_features:
   save_args: {index: false}
 """
 TASKS = """
+  params:
+    faults:
   tasks:
     count_node: {trigger_rule: all_done, retries: 0}
 """
@@ -124,8 +126,12 @@ def project(template, tmp_path_factory):
         "\n\nHOOKS = (",
         "\nfrom .faults import Faults\n\nHOOKS = (Faults(), ",
     )
-    with (project / "conf" / "airflow" / "catalog.yml").open("a") as catalog:
-        catalog.write(CATALOG)
+    for path, text in {
+        "airflow/catalog.yml": CATALOG,
+        "base/parameters.yml": "faults: {}\n",
+    }.items():
+        with (project / "conf" / path).open("a") as file:
+            file.write(text)
     run("make", "dag", cwd=project)
     run("kedro", "run", "--env=airflow", cwd=project)
     return project

@@ -263,7 +263,7 @@ def test_run_gives_its_form_and_its_times_to_kedros_parameters(kedro_dag):
     run = SimpleNamespace(run_id="manual__2024-01-31T06:00:00+00:00", logical_date=None)
     run.data_interval_start = datetime(2024, 1, 30, tzinfo=timezone.utc)
     params = {"model.options.size": 0.4, "model.options.seed": 3, "top": 1}
-    assert kedro_dag.run_parameters({"dag_run": run, "params": params}) == {
+    assert kedro_dag.run_parameters({"dag_run": run, "params": params}, params) == {
         "model": {"options": {"size": 0.4, "seed": 3}},
         "top": 1,
         "airflow": {
@@ -279,7 +279,7 @@ def test_run_gives_its_form_and_its_times_to_kedros_parameters(kedro_dag):
 @given(st.text(st.sampled_from("ab01_.~:+-"), min_size=1, max_size=20))
 def test_each_run_has_one_folder_of_its_own_whatever_its_id(kedro_dag, run_id):
     run = SimpleNamespace(run_id=run_id)
-    folder = kedro_dag.run_parameters({"dag_run": run, "params": {}})["airflow"]["folder"]
+    folder = kedro_dag.run_parameters({"dag_run": run, "params": {}}, ())["airflow"]["folder"]
     assert PurePosixPath("runs", folder).parts == ("runs", folder)
     assert folder not in (".", "..") and unquote(folder) == run_id
 

@@ -102,7 +102,9 @@ def settings():
     return module
 
 
-def create(kedro_dag, project, nodes=(("node", ["a"], ["b"]),), runner="pod", **task_settings):
+def create(
+    kedro_dag, project, nodes=(("node", ["a"], ["b"]),), runner="pod", params=(), **task_settings
+):
     return kedro_dag.create_dag(
         dag_file=str(project / "dags" / "x.py"),
         package_name="pods",
@@ -111,7 +113,7 @@ def create(kedro_dag, project, nodes=(("node", ["a"], ["b"]),), runner="pod", **
         dag_settings={"schedule": None, "runner": runner, "keep_intermediate": False},
         task_settings=task_settings,
         tasks={},
-        form={},
+        form={name: {"default": None} for name in params},
         nodes=[kedro_dag.Node(*node) for node in nodes],
     )
 
@@ -182,17 +184,22 @@ def test_image_is_the_projects_unless_the_task_has_one(kedro_dag, project, monke
 
 @given(
     st.lists(st.text(min_size=1), min_size=1, max_size=3, unique=True),
-    st.dictionaries(st.text(st.sampled_from("ab"), min_size=1), st.text() | st.floats(-1, 1)),
+    st.dictionaries(
+        st.text(st.sampled_from("ab"), min_size=1),
+        st.sampled_from(["$(HOME)", "$$(HOME)"]) | st.text() | st.floats(-1, 1),
+    ),
 )
 def test_pod_does_what_the_task_would_do_itself(kedro_dag, project, names, params):
     nodes = [(name, [name, "params:x"], [f"{name}@pandas"]) for name in names]
-    dag = create(kedro_dag, project, [*nodes, ("other", [], ["unrelated"])], image="x")
+    nodes.append(("other", [], ["unrelated"]))
+    dag = create(kedro_dag, project, nodes, params=params, image="x")
     task = dag.tasks[0]
     given = context(kedro_dag, dag, task.task_id, **params)
     function, expected = task.work(given)
     assert function == "run_nodes"
     asked, arguments = task.arguments(given)
     assert asked == function
+    assert "$" not in arguments  # Kubernetes would put the pod's variables there
     found = json.loads(arguments)
     assert found["parameters"] == expected["parameters"]
     assert found["version"] == expected["version"]

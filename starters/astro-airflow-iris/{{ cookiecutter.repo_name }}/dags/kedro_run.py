@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging.config
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,14 +34,14 @@ def run_nodes(
         node_names=[node.name for node in nodes],
         runner=_runner(pipeline.outputs, version, parameters["airflow"]["folder"]),
         run_id=version,
-        runtime_params=dict(parameters),
+        runtime_params=as_data(parameters),
     )
 
 
 def remove_intermediate(pipeline: Pipeline, parameters: Mapping[str, Any]) -> None:
     """Remove the datasets that are stored below a folder named after the DAG run."""
     folder = parameters["airflow"]["folder"]
-    catalog = start_kedro(pipeline).load_context(dict(parameters)).catalog
+    catalog = start_kedro(pipeline).load_context(as_data(parameters)).catalog
     for name in sorted(pipeline.outputs):
         dataset = catalog.get(name)
         parts = Path(str(getattr(dataset, "_filepath", ""))).parts
@@ -49,6 +50,17 @@ def remove_intermediate(pipeline: Pipeline, parameters: Mapping[str, Any]) -> No
             if dataset._fs.exists(root):
                 dataset._fs.rm(root, recursive=True)
                 logging.getLogger(__name__).info("Removed %s", root)
+
+
+def as_data(value: Any) -> Any:
+    """Escape what Kedro's configuration would resolve in a value, at any depth: ``${...}``."""
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    if isinstance(value, Mapping):
+        return {key: as_data(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_data(inner) for inner in value]
+    return value
 
 
 def start_kedro(pipeline: Pipeline) -> Any:

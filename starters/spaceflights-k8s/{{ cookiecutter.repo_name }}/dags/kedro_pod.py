@@ -16,7 +16,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from airflow.configuration import conf
-from airflow.sdk.exceptions import AirflowFailException
 
 kedro_dag = sys.modules[__name__.replace("kedro_pod", "kedro_dag")]  # which has loaded this file
 
@@ -91,7 +90,7 @@ class PodSettings(kedro_dag.KedroOperator):
         container = spec["containers"][0]
         image = self.image or os.environ.get("KEDRO_IMAGE")
         if not image:
-            raise AirflowFailException(
+            raise kedro_dag.AirflowFailException(
                 "The pod has no image: set KEDRO_IMAGE for all of Airflow (env in "
                 "deploy/values.yaml), or image in conf/airflow/airflow.yml."
             )
@@ -173,7 +172,8 @@ class PodOperator(PodSettings):
             used = {name for node in self.nodes for name in (*node.inputs, *node.outputs)}
             pipeline["outputs"] = sorted(used.intersection(pipeline["outputs"]))
             arguments["nodes"] = nodes
-        return function, json.dumps(arguments | {"pipeline": pipeline})
+        # Kubernetes would replace $(NAME) by an environment variable of the pod.
+        return function, json.dumps(arguments | {"pipeline": pipeline}).replace("$", r"\u0024")
 
 
 class ExecutorOperator(PodSettings):
@@ -194,7 +194,7 @@ class ExecutorOperator(PodSettings):
     def execute(self, context: Mapping[str, Any]) -> None:
         """Run the nodes here."""
         if not find_spec("kedro"):
-            raise AirflowFailException(
+            raise kedro_dag.AirflowFailException(
                 "Kedro is not installed where this task runs. `runner: executor` needs "
                 "KubernetesExecutor: deploy with overlays/executor-kubernetes.yaml."
             )

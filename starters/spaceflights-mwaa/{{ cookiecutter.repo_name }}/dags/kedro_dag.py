@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import math
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -21,6 +22,11 @@ from urllib.parse import quote
 
 import pendulum
 from airflow.sdk import DAG, Asset, BaseOperator, Param, TaskGroup
+
+try:
+    from airflow.sdk.exceptions import AirflowFailException
+except ImportError:  # Airflow 3.0
+    from airflow.exceptions import AirflowFailException
 
 Key = TypeVar("Key")
 
@@ -186,7 +192,7 @@ class KedroOperator(BaseOperator):
     def work(self, context: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Name the function of kedro_run.py that does this task, and its arguments."""
         dag_run = context["dag_run"]
-        run = {"pipeline": self.pipeline, "parameters": run_parameters(context)}
+        run = {"pipeline": self.pipeline, "parameters": run_parameters(context, self.dag.params)}
         if not self.nodes:
             return "remove_intermediate", run
         version = run_version(dag_run.run_id, dag_run.run_after)
@@ -424,12 +430,15 @@ def load_sibling(name: str) -> ModuleType:
     return sys.modules[own_name]
 
 
-def run_parameters(context: Mapping[str, Any]) -> dict[str, Any]:
+def run_parameters(context: Mapping[str, Any], form: Collection[str]) -> dict[str, Any]:
     """Collect what the DAG run gives to Kedro's parameters.
 
     The fields of the trigger form replace parameters of their names. ``airflow`` tells about the
     run: its run_id, the folder of its intermediate data, and in ISO format its logical_date,
     data_interval_start and data_interval_end, None where the run has none.
+
+    Raises:
+        AirflowFailException: the run's conf has more than the form, or what is no value.
     """
     dag_run = context["dag_run"]
     folder = quote(dag_run.run_id, safe="")
@@ -437,6 +446,16 @@ def run_parameters(context: Mapping[str, Any]) -> dict[str, Any]:
         folder = folder.replace(".", "%2E")
     parameters: dict[str, Any] = {}
     for name, value in context["params"].items():
+        if name not in form:
+            raise AirflowFailException(
+                f"The conf of this run has {name!r}, which is no field of the DAG's form: list it "
+                "in `params` of airflow.yml and run `make dag`, or trigger a run without it."
+            )
+        for scalar in _scalars(value):
+            if scalar == "???" or (isinstance(scalar, float) and not math.isfinite(scalar)):
+                raise AirflowFailException(
+                    f"The conf of this run gives {name!r} {scalar!r}, which is no value for Kedro."
+                )
         *path, last = name.split(".")
         place = parameters
         for part in path:
@@ -452,3 +471,14 @@ def run_parameters(context: Mapping[str, Any]) -> dict[str, Any]:
         **{name: time.isoformat() if time else None for name, time in times.items()},
     }
     return parameters
+
+
+def _scalars(value: Any) -> Iterator[Any]:
+    """Take a value of JSON apart: its texts, numbers, booleans and nulls."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _scalars(item)
+    else:
+        yield value

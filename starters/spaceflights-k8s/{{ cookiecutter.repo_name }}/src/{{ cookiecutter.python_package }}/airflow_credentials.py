@@ -1,7 +1,10 @@
-"""Read credentials from Airflow: the resolvers that conf/airflow/credentials.yml may use."""
+"""Read credentials from Airflow: what conf/airflow/credentials.yml may refer to."""
 
 import importlib
 from typing import Any
+
+from kedro.config import OmegaConfigLoader
+from omegaconf import OmegaConf
 
 
 def connection(conn_id: str, field: str) -> Any:
@@ -48,3 +51,19 @@ def airflow_sdk() -> Any:
 
 
 RESOLVERS = {"airflow.connection": connection, "airflow.variable": variable}
+
+
+class AirflowConfigLoader(OmegaConfigLoader):
+    """Reads credentials, and nothing else, from Airflow too."""
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        """Load the configuration ``key``, with the resolvers of Airflow if it is `credentials`."""
+        if key != "credentials":
+            return super().__getitem__(key)
+        for name, resolver in RESOLVERS.items():
+            OmegaConf.register_new_resolver(name, resolver, replace=True)
+        try:
+            return super().__getitem__(key)
+        finally:
+            for name in RESOLVERS:
+                OmegaConf.clear_resolver(name)

@@ -281,6 +281,9 @@ def check(
                     form[name] = check_field(f"{where}: {name}", name, field or {}, parameters)
             else:
                 known(where, key, [*DAG, *TASK, "tasks", "params"])
+    for name in form:
+        if inner := [other for other in form if other.startswith(f"{name}.")]:
+            raise ValueError(f"params: {name} holds {inner[0]} already: list only one of them")
     if dag.get("assets") and dag.get("schedule"):
         raise ValueError("schedule and assets exclude each other: set one of them to null or []")
     if dag.get("schedule") and dag.setdefault("start_date", "2024-01-01T00:00:00") is None:

@@ -1,0 +1,138 @@
+"""The values that a run is triggered with are data, and only those that airflow.yml lists count."""
+
+import importlib.util
+import json
+import re
+import sys
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk import DAG, Param
+from airflow.sdk.definitions.param import process_params
+from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from kedro.config import OmegaConfigLoader
+
+from tests.conftest import ROOT
+
+LEAKS = [
+    "${airflow.connection:warehouse,password}",
+    "${airflow.variable:token}",
+    "${globals:storage}",
+    "${oc.env:HOME}",
+    "${oc.decode:1}",
+    "${runtime_params:airflow.run_id}",
+    "${other}",
+    "${.}",
+    r"\${globals:storage}",
+    r"\\${globals:storage}\\",
+    "${",
+    "${}",
+]
+texts = st.sampled_from(LEAKS) | st.text(st.sampled_from("a\\${}:.,?'\"")) | st.text()
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+FORM = {
+    "size": Param(0.2, type="number", minimum=0.05, maximum=0.5),
+    "opts.count": Param(3, type="integer", minimum=1, maximum=9),
+    "opts.kind": Param("a", type="string", enum=["a", "b"]),
+    "deep": Param({"er": 1}, type="object"),
+    "columns": Param(["x"], type="array"),
+}
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"layers/base/dags/{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def kedro_dag():
+    return load("kedro_dag")
+
+
+@pytest.fixture(scope="module")
+def kedro_run():
+    return load("kedro_run")
+
+
+@pytest.fixture(scope="module")
+def conf(tmp_path_factory):
+    """Configuration that refers to a run's value in its parameters and its catalog."""
+    conf = tmp_path_factory.mktemp("conf")
+    (conf / "base").mkdir()
+    (conf / "base" / "parameters.yml").write_text("other: 1\nnew: ${runtime_params:value}")
+    (conf / "base" / "catalog.yml").write_text("table: {value: '${runtime_params:value}'}")
+    (conf / "base" / "globals.yml").write_text("storage: SECRET")
+    return conf
+
+
+@settings(max_examples=300)
+@given(values.filter(lambda value: "???" not in json.dumps(value)))
+@example({leak: [leak] for leak in LEAKS})
+def test_value_of_a_run_is_never_interpolated(conf, kedro_run, value):
+    given = kedro_run.as_data({"value": value})
+    loader = OmegaConfigLoader(
+        str(conf), base_env="base", default_run_env="base", runtime_params=given
+    )
+    assert loader["parameters"] == {"other": 1, "new": value, "value": value}
+    assert loader["catalog"] == {"table": {"value": value}}
+
+
+def parameters(kedro_dag, conf):
+    """What a task gives to Kedro for a run with this conf, as Airflow merges it."""
+    fields = {name: Param(field.value, **field.schema) for name, field in FORM.items()}
+    dag = DAG("dag", schedule=None, params=fields)
+    params = process_params(dag, SimpleNamespace(params={}), conf, suppress_exception=False)
+    run = SimpleNamespace(run_id="manual__1", conf=conf)
+    given = kedro_dag.run_parameters({"dag_run": run, "params": params}, dag.params)
+    del given["airflow"]
+    return given
+
+
+names = st.sampled_from([*FORM, "opts", "deep.er", "size.x", "airflow", "airflow.folder", "new"])
+hostile = (
+    values
+    | st.sampled_from([0.05, 0.5, 0.51, 1, 9, 10, True, "a", "c", "???", 3.0, {"count": 99}])
+    | st.sampled_from([float("nan"), float("inf"), {"er": float("nan")}, ["???"]])
+)
+
+
+@settings(max_examples=1000)
+@given(st.dictionaries(names, hostile, max_size=4))
+def test_no_conf_gets_past_the_list_a_type_or_a_bound(kedro_dag, conf_of_run):
+    try:
+        given = parameters(kedro_dag, conf_of_run)
+    except (AirflowFailException, ParamValidationError):
+        return
+    assert set(conf_of_run) <= set(FORM)
+    assert set(given) == {"size", "opts", "deep", "columns"}
+    assert set(given["opts"]) == {"count", "kind"}
+    size, count = given["size"], given["opts"]["count"]
+    assert isinstance(size, int | float) and not isinstance(size, bool) and 0.05 <= size <= 0.5
+    assert type(count) in (int, float) and count == int(count) and 1 <= count <= 9
+    assert given["opts"]["kind"] in ("a", "b")
+    assert isinstance(given["deep"], dict) and isinstance(given["columns"], list)
+    assert "???" not in json.dumps(given, allow_nan=False).split('"')
+
+
+@pytest.mark.parametrize(
+    "conf_of_run, said",
+    [
+        ({"opts": {"count": 99}}, "'opts', which is no field"),
+        ({"opts": "text"}, "'opts', which is no field"),
+        ({"airflow": {"folder": "x"}}, "'airflow', which is no field"),
+        ({"deep": {"er": ["???"]}}, "'deep' '???', which is no value"),
+        ({"columns": [float("inf")]}, "'columns' inf, which is no value"),
+    ],
+)
+def test_refused_conf_is_named_in_one_sentence_and_not_tried_again(kedro_dag, conf_of_run, said):
+    with pytest.raises(AirflowFailException, match=re.escape(said)) as refused:
+        parameters(kedro_dag, conf_of_run)
+    assert "\n" not in str(refused.value)
