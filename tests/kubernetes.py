@@ -14,17 +14,21 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from secrets import token_hex
 from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
 import kubernetes_validate
+import trustme
 import yaml
 
 CONTAINERS_CONF = Path(__file__).parent / "image" / "containers.conf"
@@ -35,6 +39,7 @@ LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 QUANTITY = re.compile(r"(\d+\.?\d*|\.\d+)(m|u|n|k|M|G|T|P|E|[KMGTPE]i|[eE][+-]?\d+)?")
 TERM = re.compile(r"(!?)([^\s=!,()]+) *(==?|!=|notin|in|) *(\([^)]*\)|[^,]*)")  # of a selector
 VARIABLE = re.compile(r"\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)")
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 ENDED = ("exited", "stopped")  # of podman's states
 DISCOVERY = {  # what a client asks for before it lists pods
     "/version": {"major": "1", "minor": VERSION.partition(".")[2]},
@@ -514,10 +519,13 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         """Give a request to the API, and send its answer."""
         url = urlsplit(self.path)
+        known = self.headers.get("Authorization") == f"Bearer {self.server.api.token}"
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
         query = {key: "true" if value == "True" else value for key, value in parse_qsl(url.query)}
         code = 201 if self.command == "POST" else 200
         try:
+            if not known:
+                raise Refused(401, "Unauthorized", "Unauthorized")
             result = self.server.api.answer(self.command, url.path, query, body)
         except Refused as error:
             code, reason, message = error.args
@@ -561,8 +569,8 @@ class KubernetesApi:
         network: of the pods: `host`, so that they reach the services of 127.0.0.1, or `none`.
 
     Attributes:
-        kubeconfig: the file by which a client finds the API.
-        environment: the variables by which KubernetesPodOperator finds it.
+        kubeconfig: the file by which a client outside of the cluster finds the API.
+        environment: the variables that every container of a cluster has.
         created: the pods as they were sent.
         deleted: the names of the pods whose deletion was asked for.
         events: all that there were.
@@ -582,8 +590,8 @@ class KubernetesApi:
         self.known = {"secret": secrets or {}, "configMap": config_maps or {}}
         self.prefix = f"kube-{uuid4().hex[:12]}"
         self.kubeconfig = self.folder / "kubeconfig"
-        self.environment = {"KUBECONFIG": str(self.kubeconfig)}
-        self.environment |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
+        self.service_account = self.folder / "serviceaccount"
+        self.token = token_hex()
         self.created: list[dict] = []
         self.deleted: list[str] = []
         self.events: list[dict] = []
@@ -595,14 +603,31 @@ class KubernetesApi:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.api = self
-        url = f"http://127.0.0.1:{self.server.server_port}"
+        authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        options = {"server_side": True, "do_handshake_on_connect": False}  # but in its own thread
+        self.server.socket = context.wrap_socket(self.server.socket, **options)
+        self.environment = {
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            "KUBERNETES_SERVICE_PORT": str(self.server.server_port),
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
+        }
+        self.service_account.mkdir()
+        authority.cert_pem.write_to_path(self.service_account / "ca.crt")
+        (self.service_account / "token").write_text(self.token)
+        (self.service_account / "namespace").write_text("default")
+        url = f"https://127.0.0.1:{self.server.server_port}"
+        trusted = b64encode(authority.cert_pem.bytes()).decode()
         config = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "test",
-            "clusters": [{"name": "test", "cluster": {"server": url}}],
+            "clusters": [
+                {"name": "test", "cluster": {"server": url, "certificate-authority-data": trusted}}
+            ],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-            "users": [{"name": "test", "user": {}}],
+            "users": [{"name": "test", "user": {"token": self.token}}],
         }
         self.kubeconfig.write_text(yaml.safe_dump(config))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -624,6 +649,12 @@ class KubernetesApi:
             shutil.rmtree(pod.folder, ignore_errors=True)
         if left:
             raise RuntimeError(f"These pods may be left in podman: {' '.join(left)}")
+
+    def inside(self, *command: str | Path) -> list[str]:
+        """The command that runs another one as in a pod: with a service account, mounted."""
+        mount = 'mkdir --parents "$1" && mount --bind "$0" "$1" && shift && exec "$@"'
+        inside = ["unshare", "--mount", "sh", "-c", mount, self.service_account, SERVICE_ACCOUNT]
+        return [str(part) for part in (*inside, *command)]
 
     def pods(self) -> list[dict]:
         """The pods that there are now, with their status."""

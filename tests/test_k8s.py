@@ -122,7 +122,9 @@ def airflow(kubernetes, folder, project, on_s3, images, postgresql):
         "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "60",
         "KEDRO_IMAGE": images["pods"],
     }
-    with demo.LocalAirflow(folder / "airflow", folder / "dags", environment=environment) as airflow:
+    command = kubernetes.inside(BIN / "airflow", "standalone")
+    places = (folder / "airflow", folder / "dags")
+    with demo.LocalAirflow(*places, environment=environment, command=command) as airflow:
         yield airflow
 
 
@@ -176,18 +178,27 @@ def restarted(airflow, *servers):
     """Kill these servers of an Airflow, and start them anew, each with a log of its own."""
     children = psutil.Process(airflow.process.pid).children()
     running = {child.cmdline()[-1]: child for child in children}
-    options = {"cwd": airflow.cwd, "env": airflow.environment, "start_new_session": True}
+    options = {"env": airflow.environment, "start_new_session": True}
+    inside = ["nsenter", f"--target={airflow.process.pid}", "--mount", f"--wd={airflow.cwd}"]
     started = []
     for name in servers:
         running[name].kill()
         log = (airflow.home / f"{name}.log").open("w")
-        started.append(subprocess.Popen([BIN / "airflow", name], stdout=log, stderr=log, **options))
+        command = [*inside, BIN / "airflow", name]
+        started.append(subprocess.Popen(command, stdout=log, stderr=log, **options))
     try:
         yield
     finally:
         for process in started:
             process.terminate()
             process.wait()
+
+
+def error_events(airflow, run_id):
+    """The lines of a run's logs that tell of a trigger that failed, although its pod may not."""
+    logs = airflow.home.glob(f"logs/*/run_id={run_id}/*/*.log")
+    lines = [line for log in logs for line in log.read_text().splitlines()]
+    return [line for line in lines if "error event" in line or "Invalid kube-config" in line]
 
 
 def ended(airflow, dag_id, run_id):
@@ -223,6 +234,22 @@ def test_run_on_a_volume_succeeds_though_a_pod_is_killed(
     pods = sent(kubernetes, run_id)
     assert len(pods) == 5
     assert {pod["metadata"]["name"] for pod in pods} <= set(kubernetes.deleted)
+
+
+def test_task_whose_pod_takes_long_waits_in_the_triggerer(airflow, kubernetes):
+    run_id = airflow.trigger("pods", PARAMS)
+    pod = wait_for_pod(kubernetes, run_id, "data_processing")
+    wait_for(lambda: airflow.tasks("pods", run_id)[0]["state"] == "deferred")
+    kubernetes.send(pod, "STOP")
+    states = set()
+    ends = time.monotonic() + 40  # seconds
+    while time.monotonic() < ends:
+        states.add(airflow.tasks("pods", run_id)[0]["state"])
+        time.sleep(0.5)
+    kubernetes.send(pod, "CONT")
+    assert states == {"deferred"}
+    assert ended(airflow, "pods", run_id) == ("success", tries())
+    assert error_events(airflow, run_id) == []
 
 
 def test_pods_are_restricted_and_have_the_resources_of_their_task(airflow, kubernetes):

@@ -124,6 +124,7 @@ def cluster(folder, project, image, volume, postgresql):
         environment = {
             **database,
             **kubernetes.environment,
+            "KUBECONFIG": str(kubernetes.kubeconfig),
             "AIRFLOW__CORE__EXECUTOR": "KubernetesExecutor",
             "AIRFLOW__KUBERNETES_EXECUTOR__CONFIG_FILE": str(kubernetes.kubeconfig),
             "AIRFLOW__KUBERNETES_EXECUTOR__IN_CLUSTER": "False",

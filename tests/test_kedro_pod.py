@@ -165,6 +165,24 @@ def test_pods_that_have_failed_are_kept_if_asked(kedro_dag, project, keep, actio
     assert operator.deferrable
 
 
+@pytest.mark.parametrize("kubeconfig", [None, "/kubeconfig"])
+@pytest.mark.parametrize("in_a_pod", [False, True])
+def test_cluster_is_that_of_kubeconfig_or_the_one_that_airflow_is_in(
+    kedro_dag, project, monkeypatch, tmp_path, kubeconfig, in_a_pod
+):
+    dag = create(kedro_dag, project, image="x")
+    if in_a_pod:
+        (tmp_path / "token").touch()
+    kedro_pod = kedro_dag.load_sibling("kedro_pod")
+    monkeypatch.setattr(kedro_pod, "SERVICE_ACCOUNT_TOKEN", tmp_path / "token")
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    if kubeconfig:
+        monkeypatch.setenv("KUBECONFIG", kubeconfig)
+    operator = dag.get_task("node").kubernetes_operator(context(kedro_dag, dag, "node"))
+    assert operator.in_cluster is (in_a_pod and not kubeconfig)
+    assert operator.config_file == kubeconfig
+
+
 @pytest.mark.parametrize("storage", ["s3://bucket/flights", "gs://bucket", "abfs://container/x"])
 def test_no_volume_is_mounted_for_data_at_a_url(kedro_dag, project, storage):
     dag = create(kedro_dag, project, image="x", storage=storage, volume="flights-data")

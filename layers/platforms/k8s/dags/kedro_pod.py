@@ -17,6 +17,7 @@ from typing import Any
 
 from airflow.configuration import conf
 
+SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 kedro_dag = sys.modules[__name__.replace("kedro_pod", "kedro_dag")]  # which has loaded this file
 
 
@@ -149,7 +150,9 @@ class PodOperator(PodSettings):
         seconds = int(self.startup_timeout.total_seconds())
         return KubernetesPodOperator(
             task_id=self.task_id,
-            kubernetes_conn_id=None,  # the cluster that Airflow is in, or that of KUBECONFIG
+            kubernetes_conn_id=None,  # but the cluster of KUBECONFIG, or that which Airflow is in
+            config_file=os.environ.get("KUBECONFIG"),
+            in_cluster=SERVICE_ACCOUNT_TOKEN.is_file() and "KUBECONFIG" not in os.environ,
             pod_template_dict=self.pod("python", "dags/run_in_pod.py", *self.arguments(context)),
             deferrable=True,
             execution_timeout=self.execution_timeout,
