@@ -1,4 +1,4 @@
-"""The DAG runs in what helm installs, without a cluster: kubernetes.py runs the chart's pods.
+"""The DAG runs in what helm installs, without a cluster: kubernetes_api.py runs the chart's pods.
 
 Real are helm, the chart, both images, all of Airflow and its login. Needs the chart, as
 AIRFLOW_CHART, the ports of Airflow's services, root, podman and debootstrap.
@@ -16,11 +16,11 @@ import psutil
 import pytest
 
 from tests.conftest import run
-from tests.images import build
-from tests.kubernetes import KubernetesApi, podman
-from tests.test_cluster import Tools
-from tests.test_helm import manifests, mebibytes
-from tests.test_k8s import wait_for
+from tests.k8s.test_cluster import Tools
+from tests.k8s.test_helm import manifests, mebibytes
+from tests.k8s.test_pods import wait_for
+from tests.standins.images import build
+from tests.standins.kubernetes_api import KubernetesApi, podman
 
 pytestmark = pytest.mark.slow
 NAME = "image-demo"

@@ -1,6 +1,6 @@
 """The DAG of a project runs its pods for real: Airflow's scheduler and triggerer, podman, S3.
 
-Only Kubernetes is a stand-in, see kubernetes.py. Needs root, podman and debootstrap.
+Only Kubernetes is a stand-in, see kubernetes_api.py. Needs root, podman and debootstrap.
 """
 
 import json
@@ -12,10 +12,10 @@ from uuid import uuid4
 import psutil
 import pytest
 
-import demo
+from local_airflow import LocalAirflow
 from tests.conftest import BIN, edit, run
-from tests.images import K8S, build, create_project
-from tests.kubernetes import KubernetesApi, podman
+from tests.standins.images import K8S, build, create_project
+from tests.standins.kubernetes_api import KubernetesApi, podman
 
 pytestmark = pytest.mark.slow
 BUCKET = "flights-pods"
@@ -124,7 +124,7 @@ def airflow(kubernetes, folder, project, on_s3, images, postgresql):
     }
     command = kubernetes.inside(BIN / "airflow", "standalone")
     places = (folder / "airflow", folder / "dags")
-    with demo.LocalAirflow(*places, environment=environment, command=command) as airflow:
+    with LocalAirflow(*places, environment=environment, command=command) as airflow:
         yield airflow
 
 

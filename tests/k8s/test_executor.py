@@ -1,7 +1,7 @@
 """`runner: executor`: KubernetesExecutor makes pods of a project's tasks, with Airflow in them.
 
 Real are Airflow and its executor, the image and its containers. Stand-ins are Kubernetes, see
-kubernetes.py, and the chart's pod template. Needs root, podman and debootstrap.
+kubernetes_api.py, and the chart's pod template. Needs root, podman and debootstrap.
 """
 
 from uuid import uuid4
@@ -9,11 +9,9 @@ from uuid import uuid4
 import pytest
 import yaml
 
-import demo
+from local_airflow import LocalAirflow
 from tests.conftest import run
-from tests.images import build
-from tests.kubernetes import KubernetesApi, podman
-from tests.test_k8s import (
+from tests.k8s.test_pods import (
     PARAMS,
     USER,
     create,
@@ -26,6 +24,8 @@ from tests.test_k8s import (
     wait_for,
     wait_for_pod,
 )
+from tests.standins.images import build
+from tests.standins.kubernetes_api import KubernetesApi, podman
 
 pytestmark = pytest.mark.slow
 SETTINGS = """
@@ -136,7 +136,7 @@ def cluster(folder, project, image, volume, postgresql):
         components = ("scheduler", "dag-processor", "api-server")
         start = "".join(f"airflow {component} & " for component in components)
         command = ["bash", "-c", f"airflow db migrate && {{ {start} wait -n; }}"]
-        airflow = demo.LocalAirflow(
+        airflow = LocalAirflow(
             folder / "airflow", project / "dags", environment=environment, command=command
         )
         config["airflow.cfg"] = CONFIG.replace("URL", airflow.url)

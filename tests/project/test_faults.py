@@ -15,9 +15,9 @@ from urllib.parse import quote
 import psutil
 import pytest
 
-import demo
+from local_airflow import LocalAirflow
 from tests.conftest import BIN, answers, edit, kedro_new, run
-from tests.test_airflow import of_airflow, of_kedro
+from tests.project.test_airflow import of_airflow, of_kedro
 
 pytestmark = pytest.mark.slow
 
@@ -145,7 +145,7 @@ def environment(postgresql):
 @pytest.fixture(scope="module")
 def airflow(project, environment, tmp_path_factory):
     home = tmp_path_factory.mktemp("airflow")
-    with demo.LocalAirflow(home, project / "dags", environment=environment) as airflow:
+    with LocalAirflow(home, project / "dags", environment=environment) as airflow:
         yield airflow
 
 
@@ -339,7 +339,7 @@ def test_run_survives_the_death_of_its_scheduler_and_then_of_all_of_airflow(
     model = notes(project, run_id)["model.0"]
     assert [path.stat().st_size for path in unfinished(project)] == [model["size"]]
     assert not place(model).exists()
-    with demo.LocalAirflow(airflow.home, project / "dags", environment=environment) as airflow:
+    with LocalAirflow(airflow.home, project / "dags", environment=environment) as airflow:
         assert wait(airflow, run_id) == "success"
         tried = tries(airflow, run_id)
         assert tried["split_data_node"] == tried["train_model_node"] == ("success", 2)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import ENVIRONMENT, ROOT, edit, run
-from tests.images import K8S, create_project
+from tests.standins.images import K8S, create_project
 
 STARTER = ROOT / "starters" / K8S
 KUBERNETES = "1.36"

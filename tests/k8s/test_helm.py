@@ -18,7 +18,8 @@ from tests.conftest import ROOT, answers, edit, run
 
 SOURCE = ROOT / "layers" / "platforms" / "k8s" / "deploy"
 # Of the chart, Apache-2.0. It refuses wrong types, and unknown keys at some levels only.
-SCHEMA = json.loads((ROOT / "tests" / "helm" / "airflow-1.22.0.values.schema.json").read_text())
+CHART = ROOT / "tests" / "standins" / "helm"
+SCHEMA = json.loads((CHART / "airflow-1.22.0.values.schema.json").read_text())
 OVERLAYS = sorted(path.stem for path in (SOURCE / "overlays").glob("*.yaml"))
 # An installation has one of each of these, and any of the others; None is what values.yaml says.
 EXECUTORS = [

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from demo import LocalAirflow
+from local_airflow import LocalAirflow
 
 home = Path(os.environ["AIRFLOW_HOME"])
 [dag_id] = sys.argv[1:]

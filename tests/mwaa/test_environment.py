@@ -10,8 +10,15 @@ import pytest
 from mwaa import deploy
 
 from tests.conftest import ENVIRONMENT, answers, edit, kedro_new, metrics, run
-from tests.mwaa import CONSTRAINTS, HOME, Mwaa, index_variables, install_airflow, python312
-from tests.test_deploy import Service, content, versions
+from tests.mwaa.test_deploy import Service, content, versions
+from tests.standins.mwaa_environment import (
+    CONSTRAINTS,
+    HOME,
+    Mwaa,
+    index_variables,
+    install_airflow,
+    python312,
+)
 
 pytestmark = pytest.mark.slow
 BUCKET = "flights-mwaa"

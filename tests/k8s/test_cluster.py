@@ -17,14 +17,15 @@ import tarfile
 import time
 from pathlib import Path
 
+import httpx
 import jinja2
 import pytest
 import yaml
 
-import demo
 from compose import PROJECT, compose
+from local_airflow import LocalAirflow
 from tests.conftest import BIN, ENVIRONMENT, answers, edit, run
-from tests.test_helm import KUBERNETES
+from tests.k8s.test_helm import KUBERNETES
 
 pytestmark = pytest.mark.slow
 TOOLS = ("docker", "helm", "kind", "kubectl", "minikube", "podman")
@@ -713,7 +714,7 @@ with DAG("space_flights"):
 """
 
 
-class AirflowWithPassword(demo.LocalAirflow):
+class AirflowWithPassword(LocalAirflow):
     """Asks for the password, unlike the demo's."""
 
     def _wait_until_healthy(self, seconds: int = 180) -> None:
@@ -723,7 +724,7 @@ class AirflowWithPassword(demo.LocalAirflow):
             time.sleep(0.5)
             try:
                 health = self.api.get("/api/v2/monitor/health").json()
-            except (OSError, ValueError, demo.httpx.TransportError):
+            except (OSError, ValueError, httpx.TransportError):
                 continue
             if all(health[part]["status"] == "healthy" for part in parts):
                 return

@@ -17,9 +17,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import demo
+from local_airflow import LocalAirflow
 from tests.conftest import BIN, ROOT, run
-from tests.servers import Server, free_ports
+from tests.standins.servers import Server, free_ports
 
 HOME = Path("/usr/local/airflow")
 VERSION = "3.3.1"
@@ -230,7 +230,7 @@ class Mwaa:
     @contextmanager
     def airflow(
         self, executor: str, database: Mapping[str, str], cwd: Path
-    ) -> Iterator[demo.LocalAirflow]:
+    ) -> Iterator[LocalAirflow]:
         """Run Airflow with this executor: CeleryExecutor, as MWAA, or LocalExecutor.
 
         Redis is in the place of SQS.
@@ -259,7 +259,7 @@ class Mwaa:
             start = "".join(f"airflow {component} & " for component in components)
             command = ["bash", "-c", f"{start} wait -n"]
             dags = HOME / "dags"
-            running = demo.LocalAirflow(HOME, dags, cwd, environment, {}, command)
+            running = LocalAirflow(HOME, dags, cwd, environment, {}, command)
             yield stack.enter_context(running)
 
 

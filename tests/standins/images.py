@@ -18,7 +18,7 @@ from cookiecutter.main import cookiecutter
 
 from compose import ROOT
 
-FOLDER = ROOT / "tests" / "image"
+FOLDER = ROOT / "tests" / "standins" / "image"
 ENVIRONMENT = {**os.environ, "CONTAINERS_CONF": str(FOLDER / "containers.conf")}
 BUILD = ("--network=host", "--pull=never", "--format=docker")
 K8S = "spaceflights-k8s"

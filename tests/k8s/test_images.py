@@ -1,4 +1,4 @@
-"""The two images of a project for Kubernetes: images.py says on what they are built here."""
+"""The two images of a project for Kubernetes: standins/images.py says what they are built on."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import venv
-from tests.images import (
+from tests.standins.images import (
     BUILD,
     ENVIRONMENT,
     FOLDER,

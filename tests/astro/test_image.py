@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from tests.images import (
+from tests.standins.images import (
     FOLDER,
     ROOT,
     SECRET,
@@ -58,7 +58,8 @@ def container(image: str, *options: str) -> Iterator[Callable[..., str]]:
     """
     name = f"image-test-{uuid4().hex}"
     start = ["podman", "run", "--detach", "--init", "--network=none", "--name", name]
-    scripts = [f"--volume={FOLDER}:/mnt/image:ro", f"--volume={ROOT / 'demo.py'}:/mnt/demo.py:ro"]
+    module = "local_airflow.py"
+    scripts = [f"--volume={FOLDER}:/mnt/image:ro", f"--volume={ROOT / module}:/mnt/{module}:ro"]
     variables = ["--env=DO_NOT_TRACK=1", "--env=PYTHONPATH=/mnt"]
     try:
         run(*start, *scripts, *options, image, "sleep", "infinity")

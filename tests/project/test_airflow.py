@@ -11,7 +11,7 @@ import httpx
 import pandas as pd
 import pytest
 
-import demo
+from local_airflow import LocalAirflow
 from tests.conftest import answers, kedro_new, run
 
 pytestmark = pytest.mark.slow
@@ -92,7 +92,7 @@ def project(template, tmp_path_factory):
 @pytest.fixture(scope="module")
 def airflow(project, postgresql, tmp_path_factory):
     home, database = tmp_path_factory.mktemp("airflow"), postgresql.database()
-    with demo.LocalAirflow(home, project / "dags", environment=database) as airflow:
+    with LocalAirflow(home, project / "dags", environment=database) as airflow:
         extra = json.dumps({"url": f"sqlite:///{project / 'data' / SECRET}"})
         body = {"connection_id": "warehouse", "conn_type": "generic", "extra": extra}
         airflow.api.post("/api/v2/connections", json=body).raise_for_status()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import demo
+from local_airflow import LocalAirflow
 from tests.conftest import ROOT, answers, kedro_new, metrics, run
 
 pytestmark = pytest.mark.slow
@@ -88,7 +89,7 @@ def project(template, tmp_path_factory):
 
 
 def test_run_survives_clearing_a_task_and_has_one_version_in_all_tasks(project, tmp_path):
-    with demo.LocalAirflow(tmp_path / "airflow", project / "dags") as airflow:
+    with LocalAirflow(tmp_path / "airflow", project / "dags") as airflow:
         run_id = airflow.trigger("other")
         assert airflow.wait("other", run_id) == "success"
         before = metrics(project)
