@@ -139,7 +139,7 @@ def test_airflows_image_holds_the_dags_and_plugins_and_nothing_else_of_the_proje
     assert in_container(airflow_image, "ls", "-A").split() == ["dags", "logs", "plugins"]
     dags = {path.name for path in (airflow_image.project / "dags").iterdir()} - {".env"}
     assert set(in_container(airflow_image, "ls", "-A", "dags").split()) == dags
-    assert in_container(airflow_image, "ls", "-A", "plugins") == "preload.py\n"
+    assert in_container(airflow_image, "ls", "-A", "plugins") == "preload.py\npreload_pods.py\n"
 
 
 @pytest.mark.slow

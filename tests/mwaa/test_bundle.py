@@ -152,6 +152,7 @@ def test_bundle_has_the_wheel_the_configuration_and_the_dags(created):
         "plugins.zip",
         "plugins.zip/conf-space_flights.zip",
         f"{conf}/airflow/catalog.yml",
+        f"{conf}/airflow/catalog_spaceflights.yml",
         f"{conf}/airflow/credentials.yml",
         f"{conf}/airflow/globals.yml",
         f"{conf}/base/catalog.yml",

@@ -142,6 +142,7 @@ PLATFORM_FILES = {
         "deploy/runs.py",
         "deploy/tools.py",
         "deploy/values.yaml",
+        "plugins/preload_pods.py",
         "tests/dags/test_pods.py",
     }
     | {
@@ -183,6 +184,7 @@ def test_project_has_the_expected_files_and_only_those(platform, reference):
         "README.md",
         "conf/airflow/airflow.yml",
         "conf/airflow/catalog.yml",
+        "conf/airflow/catalog_spaceflights.yml",
         "conf/airflow/credentials.yml",
         "conf/airflow/dag.py.j2",
         "conf/airflow/globals.yml",
