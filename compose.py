@@ -35,7 +35,6 @@ JOINED = {
     ".gitignore",
     "Makefile",
     "README.md",
-    "airflow_settings.py",  # until the settings of pods are a file of their own
     "requirements-dev.txt",
     "requirements.txt",
 }

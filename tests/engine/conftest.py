@@ -1,0 +1,15 @@
+"""The engine of a project and what writes its DAG, importable as those of a project `flights`."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+LINKS = tempfile.TemporaryDirectory(prefix="flights-")
+PROJECT = ROOT / "starters" / "spaceflights-astro" / "{{ cookiecutter.repo_name }}"
+PACKAGE = "{{ cookiecutter.python_package }}"
+
+Path(LINKS.name, "flights").symlink_to(PROJECT / "src" / PACKAGE)
+Path(LINKS.name, "flights_airflow").symlink_to(PROJECT / "dags" / f"{PACKAGE}_airflow")
+sys.path.append(LINKS.name)
