@@ -17,7 +17,7 @@ from kedro_datasets.pickle import PickleDataset
 from kedro_datasets.text import TextDataset
 from matplotlib.figure import Figure
 
-from tests.engine.conftest import LINKS, PROJECT
+from tests.linked import LINKS, PROJECT
 
 
 def runner_for(written):

@@ -1,10 +1,13 @@
-"""The engine of a project and what writes its DAG, importable as those of a project `flights`."""
+"""The engine of a project and what writes its DAG, importable as those of a project `flights`.
+
+The folders of starters/ have placeholders for names, under which Python finds no package.
+"""
 
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.conftest import ROOT
+from compose import ROOT
 
 LINKS = tempfile.TemporaryDirectory(prefix="flights-")
 PROJECT = ROOT / "starters" / "spaceflights-astro" / "{{ cookiecutter.repo_name }}"
