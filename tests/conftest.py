@@ -14,8 +14,8 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
-from compose import STARTERS
 import tests.linked  # noqa: F401
+from compose import STARTERS
 from tests.standins.images import k8s_image  # noqa: F401
 
 # A slow machine is no failure.

@@ -10,6 +10,7 @@ from airflow.timetables._cron import cron_presets
 from flights.airflow_dag import settings
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft7Validator
 
 SELECTORS = {
     "train_model_node": {
@@ -214,3 +215,10 @@ def test_any_value_is_refused_by_name_or_written_as_it_is(data):
             eval(repr(found.dag | found.task), {"datetime": datetime_module})
             == found.dag | found.task
         )
+
+
+@given(st.sampled_from(sorted(settings.TABLES["kinds"])), values)
+def test_schemas_mean_what_they_mean_to_other_validators(kind, value):
+    schema = settings.TABLES["kinds"][kind]
+    whole = isinstance(value, float) and value.is_integer()  # an integer in JSON, not in YAML
+    assert whole or settings.fits(value, schema) == Draft7Validator(schema).is_valid(value)
