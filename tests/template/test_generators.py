@@ -190,6 +190,7 @@ def test_project_has_the_expected_files_and_only_those(platform, reference):
         "conf/airflow/credentials.yml",
         "conf/airflow/globals.yml",
         "conf/airflow/logging.yml",
+        "conf/airflow/schema.json",
         "conf/base/catalog.yml",
         "conf/base/globals.yml",
         "conf/base/parameters.yml",

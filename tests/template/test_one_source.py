@@ -46,7 +46,7 @@ def test_list_is_as_composed(file):
         ("cookiecutter.json", "on Kubernetes", "in pods"),
         ("copier.yml", "choices: [astro-airflow-iris, ", "choices: ["),
         ("copier.yml", "[a-z][a-z0-9_]*[a-z0-9]", "[a-z0-9_]+"),
-        ("hooks/pre_gen_project.py", " pandas ", " "),
+        ("hooks/pre_gen_project.py", "pandas", ""),
         ("layers/prompts.yml", "regex_validator: ", "regex_validator: .*"),
     ],
 )
