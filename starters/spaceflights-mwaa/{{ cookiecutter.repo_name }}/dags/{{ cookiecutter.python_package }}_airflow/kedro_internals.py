@@ -1,7 +1,7 @@
 """What Kedro does not make public of its datasets and this project needs, in one place.
 
-`_version`, `_filepath`, `_get_load_path` and `_get_save_path` are of `AbstractVersionedDataset`, and
-`_fs` by custom of all of kedro-datasets that is stored by fsspec. Any other dataset is left alone.
+`_version`, `_filepath`, `_get_load_path` and `_get_save_path` are of `AbstractVersionedDataset`,
+`_fs` is of all of kedro-datasets that is stored by fsspec. Any other dataset is left alone.
 """
 
 from __future__ import annotations
