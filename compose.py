@@ -1,14 +1,23 @@
-"""Write starters/ from layers/: `python compose.py`, or `--check` to only compare the two.
+"""Write starters/ and the lists of starters and rules for names: `python compose.py`.
 
-A starter is an example on a platform on the base. A file that several of these layers have is
-their texts joined in that order; nearly every file has one owner.
+A starter is an example on a platform on the base. With `--check` nothing is written, and the files
+that are not as they would be are named.
 """
 
+import json
+import re
+import runpy
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
+EXAMPLES = {
+    "iris": "Classify iris flowers",
+    "spaceflights": "Predict the price of spaceflights, with plots",
+}
+PLATFORMS = {"astro": "Astro (Astronomer)", "mwaa": "Amazon MWAA", "k8s": "Kubernetes"}
 STARTERS = {
     "astro-airflow-iris": ("iris", "astro"),
     "spaceflights-astro": ("spaceflights", "astro"),
@@ -18,9 +27,23 @@ STARTERS = {
 PROJECT = "{{ cookiecutter.repo_name }}"
 CACHES = {"__pycache__", ".ruff_cache"}
 
+# Files of these names are joined. A file of any other name has one owner, or replaces that of the
+# base if it is listed here.
+JOINED = {
+    ".airflowignore",
+    ".dockerignore",
+    ".gitignore",
+    "Makefile",
+    "README.md",
+    "airflow_settings.py",  # until the settings of pods are a file of their own
+    "requirements-dev.txt",
+    "requirements.txt",
+}
+REPLACING = {"platforms/k8s/conf/airflow/airflow.yml"}
+
 
 def compose(example: str, platform: str) -> dict[str, bytes]:
-    """Join the layers of one starter.
+    """Put the layers of one starter together.
 
     Returns:
         The content of each file, under its path in the starter's folder.
@@ -31,9 +54,16 @@ def compose(example: str, platform: str) -> dict[str, bytes]:
         files[f"hooks/{hook.name}"] = hook.read_bytes()
     for layer in ("base", f"examples/{example}", f"platforms/{platform}"):
         for path in sorted((layers / layer).rglob("*")):
-            if path.is_file() and not CACHES & set(path.parts):
-                name = f"{PROJECT}/{path.relative_to(layers / layer).as_posix()}"
-                files[name] = files.get(name, b"") + path.read_bytes()
+            if not path.is_file() or CACHES & set(path.parts):
+                continue
+            source = path.relative_to(layers).as_posix()
+            name = f"{PROJECT}/{path.relative_to(layers / layer).as_posix()}"
+            if name not in files or source in REPLACING:
+                files[name] = path.read_bytes()
+            elif path.name in JOINED:
+                files[name] += path.read_bytes()
+            else:
+                sys.exit(f"layers/{source}: a layer below has this file; give it another name")
     return files
 
 
@@ -47,30 +77,81 @@ def stale(starter: Path, files: dict[str, bytes]) -> list[str]:
     return sorted(name for name in files | found if files.get(name) != found.get(name))
 
 
+def lists() -> dict[str, str]:
+    """Write the lists of starters, and what is known of names, into the files that have them.
+
+    Returns:
+        The text of each file, under its path.
+    """
+    starters = {
+        name: (EXAMPLES[example], PLATFORMS[platform])
+        for name, (example, platform) in STARTERS.items()
+    }
+    templates = {
+        name: {"path": f"./starters/{name}", "title": name, "description": f"{example}, on {where}"}
+        for name, (example, where) in starters.items()
+    }
+    hook = runpy.run_path(str(ROOT / "hooks" / "pre_gen_project.py"))
+    rules = {name: json.dumps(rule) for name, rule in hook["RULES"].items()}
+    pattern, words = map(json.dumps, hook["RULES"]["project_name"])
+    refused = (ROOT / "layers" / "refused_names.txt").read_text(encoding="utf-8")
+    parts = {
+        "README.md": [
+            "| starter | example | platform |",
+            "|---|---|---|",
+            *(f"| `{name}` | {example} | {where} |" for name, (example, where) in starters.items()),
+        ],
+        "copier.yml": [
+            "starter:",
+            "  type: str",
+            "  help: Which starter?",
+            f"  choices: [{', '.join(STARTERS)}]",
+            "rules:",
+            "  type: yaml",
+            "  when: false",
+            "  default:",
+            *(f"    {name}: {rule}" for name, rule in rules.items()),
+            f"    taken: {json.dumps(hook['TAKEN'])}",
+        ],
+        "hooks/pre_gen_project.py": ['REFUSED = """', textwrap.fill(refused, 99), '""".split()'],
+        "layers/prompts.yml": [f"  regex_validator: {pattern}", f"  error_message: {words}"],
+    }
+    texts = {"cookiecutter.json": json.dumps({"templates": templates}, indent=4) + "\n"}
+    for file, lines in parts.items():
+        text = (ROOT / file).read_text(encoding="utf-8")
+        [(before, after)] = re.findall(
+            r"(?s)(.*compose\.py begin.*?\n).*?(\S+ compose\.py end.*)", text
+        )
+        texts[file] = before + "\n".join(lines) + "\n" + after
+    return texts
+
+
 def main() -> int:
-    """Write the starters, or with ``--check`` only name the stale files and return 1."""
-    unknown = sys.argv[1:] not in ([], ["--check"])
-    if unknown:
+    """Write what there is to write, or with ``--check`` only name it and return 1."""
+    if sys.argv[1:] not in ([], ["--check"]):
         print("usage: python compose.py [--check]", file=sys.stderr)
         return 2
-    changed = 0
+    check = "--check" in sys.argv
+    changed = []
+    for file, text in lists().items():
+        path = ROOT / file
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            changed.append(file)
+            if not check:
+                path.write_text(text, encoding="utf-8", newline="\n")
     for name, layers in STARTERS.items():
         starter = ROOT / "starters" / name
         files = compose(*layers)
-        for file in stale(starter, files):
-            print(f"starters/{name}/{file}")
-            changed += 1
-        if "--check" not in sys.argv:
+        changed += [f"starters/{name}/{file}" for file in stale(starter, files)]
+        if not check:
             shutil.rmtree(starter, ignore_errors=True)
             for file, content in files.items():
                 path = starter / file
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-    if changed and "--check" in sys.argv:
-        print(
-            "starters/ is not what layers/ and hooks/ give: run `python compose.py`",
-            file=sys.stderr,
-        )
+    print("".join(f"{file}\n" for file in changed), end="")
+    if changed and check:
+        print("Not what layers/ and hooks/ give: run `python compose.py`", file=sys.stderr)
         return 1
     return 0
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from tools import KEDRO, ROOT, SPACEFLIGHTS, print_ratios, run
 
 sys.path.insert(0, str(ROOT))
-import demo  # noqa: E402
+from local_airflow import LocalAirflow  # noqa: E402
 
 ROUNDS = 5
 STARTS = "node_starts.jsonl"
@@ -90,7 +90,7 @@ def create_project(folder: Path) -> Path:
     return project
 
 
-def empty_dag(airflow: demo.LocalAirflow) -> str:
+def empty_dag(airflow: LocalAirflow) -> str:
     """The source of a DAG with the tasks and edges of ours, but nothing in them."""
     tasks = airflow.get("dags/bench/tasks")["tasks"]
     names = [task["task_id"] for task in tasks]
@@ -98,9 +98,7 @@ def empty_dag(airflow: demo.LocalAirflow) -> str:
     return EMPTY.format(names=names, edges=edges)
 
 
-def run_dag(
-    airflow: demo.LocalAirflow, dag_id: str, project: Path
-) -> tuple[float, dict[str, float]]:
+def run_dag(airflow: LocalAirflow, dag_id: str, project: Path) -> tuple[float, dict[str, float]]:
     """Run a DAG.
 
     Returns:
@@ -145,8 +143,8 @@ def measure(project: Path, home: Path, rounds: int) -> tuple[dict, dict]:
     plugins = {"AIRFLOW__CORE__PLUGINS_FOLDER": str(project / "plugins")}
     dags = project / "dags"
     with (
-        demo.LocalAirflow(home / "plain", dags, project, environment) as plain,
-        demo.LocalAirflow(home / "ours", dags, project, environment | plugins) as ours,
+        LocalAirflow(home / "plain", dags, project, environment) as plain,
+        LocalAirflow(home / "ours", dags, project, environment | plugins) as ours,
     ):
         ours.wait("bench", ours.trigger("bench"))
         (dags / "empty.py").write_text(empty_dag(ours))

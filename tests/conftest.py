@@ -15,7 +15,7 @@ import yaml
 from hypothesis import HealthCheck, settings
 
 from compose import STARTERS
-from tests.images import k8s_image  # noqa: F401
+from tests.standins.images import k8s_image  # noqa: F401
 
 # A slow machine is no failure.
 settings.register_profile(
@@ -151,7 +151,7 @@ def chart() -> Path:
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory):
     """A real S3 API on this machine."""
-    from tests.servers import S3Server
+    from tests.standins.servers import S3Server
 
     with S3Server(tmp_path_factory.mktemp("s3")) as server:
         yield server
@@ -160,7 +160,7 @@ def s3(tmp_path_factory):
 @pytest.fixture(scope="session")
 def postgresql():
     """A real PostgreSQL on this machine."""
-    from tests.servers import PostgreSQL
+    from tests.standins.servers import PostgreSQL
 
     with PostgreSQL() as server:
         yield server

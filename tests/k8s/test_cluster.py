@@ -1,0 +1,927 @@
+"""What the Makefile's verbs of a project for Kubernetes do, and its workflow.
+
+No cluster and no registry can run here: kind, minikube, docker, podman, kubectl and helm are a
+script that writes down its calls. Airflow is a real one, which the script reaches as kubectl
+port-forward does.
+"""
+
+import base64
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import httpx
+import jinja2
+import pytest
+import yaml
+
+from compose import PROJECT, compose
+from local_airflow import LocalAirflow
+from tests.conftest import BIN, ENVIRONMENT, answers, edit, run
+from tests.k8s.test_helm import KUBERNETES
+
+pytestmark = pytest.mark.slow
+TOOLS = ("docker", "helm", "kind", "kubectl", "minikube", "podman")
+IDS = {"space-flights": "a" * 64, "space-flights-airflow": "b" * 64}
+LOADED = {name: f"{name}:{digits[:12]}" for name, digits in IDS.items()}
+DIGEST = "sha256:" + "d" * 64
+REGISTRY = "registry.example.com/team"
+PUSHED = [f"{REGISTRY}/{name}@{DIGEST}" for name in IDS]
+PASSWORD = "the-password-of-admin"
+VALUES = "-f deploy/values.yaml -f deploy/overlays/laptop.yaml"
+CHART = "airflow --repo https://airflow.apache.org --version 1.22.0"
+KUBECTL = "kubectl --context kind-space-flights --namespace airflow"
+HELM = "helm --kube-context kind-space-flights --namespace airflow"
+JOBS = "delete job space-flights-run-airflow-migrations space-flights-create-user"
+
+TOOL = """\
+#!{python} -S
+import json, os, re, socket, sys, threading, time
+from pathlib import Path
+
+folder = Path({folder!r})
+(folder / "provider").write_text(os.environ.get("KIND_EXPERIMENTAL_PROVIDER", ""))
+name = Path(sys.argv[0]).name
+call = " ".join([name, *sys.argv[1:]])
+given = ""
+if "exec" in sys.argv:
+    (folder / "received.tar").write_bytes(sys.stdin.buffer.read())
+elif "-" in sys.argv:
+    given = sys.stdin.read()
+with (folder / "calls").open("a") as calls:
+    calls.write(json.dumps([call, given]) + "\\n")
+if "port-forward" in sys.argv:
+    (folder / "forwarding").write_text(str(os.getpid()))
+    here, there = int(sys.argv[-1].split(":")[0]), int((folder / "port").read_text())
+    server = socket.create_server(("127.0.0.1", here))
+
+    def copy(one, other):
+        while block := one.recv(65536):
+            other.sendall(block)
+        other.close()
+
+    while True:
+        client, _ = server.accept()
+        airflow = socket.create_connection(("127.0.0.1", there))
+        for pair in ((client, airflow), (airflow, client)):
+            threading.Thread(target=copy, args=pair, daemon=True).start()
+if "--digestfile" in sys.argv:
+    Path(sys.argv[sys.argv.index("--digestfile") + 1]).write_text({digest!r})
+for pattern, output, code, error in json.loads((folder / "answers").read_text()):
+    if re.search(pattern, call):
+        time.sleep(0.5 if " upgrade " in call else 0)
+        print(output)
+        print(error, file=sys.stderr)
+        sys.exit(code)
+"""
+
+
+class Tools:
+    """The tools, and what they answer: for a pattern what is printed, exit code and error."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        self.bin.joinpath("python").write_text(f'#!/bin/sh\nexec {BIN}/python "$@"\n')
+        self.bin.joinpath("python").chmod(0o755)
+        script = TOOL.format(python=sys.executable, folder=str(folder), digest=DIGEST)
+        self.script = folder / "tool"
+        self.script.write_text(script)
+        self.script.chmod(0o755)
+        self.answers: list[tuple] = []
+        self.install("docker", "kubectl", "helm", "kind")
+        for name, digits in IDS.items():
+            about = {"Id": f"sha256:{digits}", "Size": 456_700_000}
+            about["RepoDigests"] = [f"other.io/{name}@sha256:e", f"{REGISTRY}/{name}@{DIGEST}"]
+            self.answer(f"inspect .*/{name}:", json.dumps([about]))
+        self.answer("kind get clusters", "other\nspace-flights")
+        self.answer("get statefulsets,pods", '{"items": []}')
+        self.answer("helm .* list", '[{"revision": "3"}]')
+        key = base64.b64encode(PASSWORD.encode()).decode()
+        secret = json.dumps({"data": {"admin-password": key}})
+        self.answer("get secret space-flights-keys --output=json", secret)
+
+    def install(self, *names: str) -> None:
+        """Have these tools only."""
+        for name in TOOLS:
+            (self.bin / name).unlink(missing_ok=True)
+            if name in names:
+                (self.bin / name).symlink_to(self.script)
+
+    def answer(self, pattern: str, output: str = "", code: int = 0, error: str = "") -> None:
+        self.answers.insert(0, (pattern, output, code, error))
+
+    @property
+    def calls(self) -> list[str]:
+        """The command lines; folders of a moment are TEMPORARY."""
+        calls = [re.sub(r"/\S*/tmp\w+", "TEMPORARY", call) for call, _ in self.records]
+        return [call for call in calls if " get statefulsets,pods " not in call]
+
+    @property
+    def records(self) -> list[list[str]]:
+        calls = self.folder / "calls"
+        lines = calls.read_text().splitlines() if calls.exists() else []
+        return [json.loads(line) for line in lines]
+
+    @property
+    def secrets(self) -> dict[str, dict[str, str]]:
+        """The secrets that kubectl was given."""
+        given = [yaml.safe_load(text) for _, text in self.records if text]
+        return {
+            each["metadata"]["name"]: each["stringData"]
+            for each in given
+            if each["kind"] == "Secret"
+        }
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        self.folder.joinpath("answers").write_text(json.dumps(self.answers))
+        given = {"OVERLAYS": "laptop", "NAMESPACE": "airflow", "RELEASE": "space-flights"}
+        inherited = {key: value for key, value in ENVIRONMENT.items() if key != "PATH"}
+        return {**inherited, **given, "PATH": str(self.bin), **variables}
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory) -> Path:
+    """The files of a new project."""
+    folder = tmp_path_factory.mktemp("rendered")
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    for name, content in compose("spaceflights", "k8s").items():
+        if name.startswith(f"{PROJECT}/") and "__answers_file" not in name:
+            render = environment.from_string(name.removeprefix(f"{PROJECT}/")).render
+            path = folder / render(cookiecutter=answers())
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if b"\0" not in content:
+                text = environment.from_string(content.decode())
+                content = text.render(cookiecutter=answers()).encode()
+            path.write_bytes(content)
+    return folder
+
+
+@pytest.fixture
+def project(rendered, tmp_path) -> Path:
+    return shutil.copytree(rendered, tmp_path / "space-flights")
+
+
+@pytest.fixture
+def tools(tmp_path) -> Tools:
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    return Tools(folder)
+
+
+@pytest.fixture
+def verb(project, tools):
+    """A function that runs a verb."""
+
+    def call(name: str, check: bool = True, **variables: str) -> subprocess.CompletedProcess:
+        environment = tools.environment(**variables)
+        command = [sys.executable, "deploy/cluster.py", name]
+        return run(*command, cwd=project, check=check, env=environment)
+
+    return call
+
+
+def refused(done: subprocess.CompletedProcess) -> str:
+    """The error with which a verb has ended, and no traceback."""
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return "\n".join(line for line in done.stderr.splitlines() if line)
+
+
+def build(engine: str, *options: str) -> list[str]:
+    calls = []
+    for name, file in zip(IDS, ["Dockerfile", "deploy/airflow.Dockerfile"], strict=True):
+        full = f"docker.io/library/{name}"
+        arguments = ["--file", file, "--tag", f"{full}:latest", *options]
+        calls += [
+            " ".join([engine, "build", *arguments, "."]),
+            f"{engine} image inspect {full}:latest",
+            f"{engine} tag {full}:latest docker.io/library/{LOADED[name]}",
+        ]
+    return calls
+
+
+PUSH = [
+    call
+    for name, reference in LOADED.items()
+    for call in (
+        f"docker image inspect docker.io/library/{name}:latest",
+        f"docker tag docker.io/library/{reference} {REGISTRY}/{reference}",
+        f"docker push {REGISTRY}/{reference}",
+        f"docker image inspect {REGISTRY}/{reference}",
+    )
+]
+
+
+def upgrade(helm: str, images: list[str], values: str) -> str:
+    project, airflow = images
+    repository, _, tag = airflow.rpartition(":")
+    return (
+        f"{helm} upgrade --install space-flights {CHART} {values} "
+        f"--set-string env[0].value={project} "
+        f"--set-string images.airflow.repository={repository} "
+        f"--set-string images.airflow.tag={tag} --wait --timeout 15m"
+    )
+
+
+# image and push
+
+
+def test_image_builds_both_images_and_shows_tags_of_their_content_and_sizes(verb, tools):
+    done = verb("image")
+    assert tools.calls == build("docker")
+    assert done.stdout.splitlines() == [
+        "image                                   size",
+        "space-flights:aaaaaaaaaaaa            457 MB",
+        "space-flights-airflow:bbbbbbbbbbbb    457 MB",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("installed", "engine"),
+    [(["podman"], ""), (["docker", "podman"], "podman")],
+)
+def test_image_is_built_by_the_engine_that_there_is_or_that_is_chosen(
+    installed, engine, verb, tools
+):
+    tools.install(*installed)
+    verb("image", ENGINE=engine)
+    assert tools.calls == build("podman", "--format", "docker")
+
+
+@pytest.mark.parametrize("where", ["default", "data_science"])
+def test_image_of_the_project_has_airflow_if_the_executor_runs_a_pipeline(
+    where, verb, tools, project
+):
+    settings = project / "conf" / "airflow" / "airflow.yml"
+    if where == "default":
+        edit(settings, "runner: pod", "runner: executor")
+    else:
+        settings.write_text(settings.read_text() + "\ndata_science:\n  runner: executor\n")
+    verb("image")
+    builds = [call for call in tools.calls if " build " in call]
+    airflow = " --build-arg AIRFLOW=apache-airflow[cncf.kubernetes,postgres]==3.3.2 ."
+    assert [call.endswith(airflow) for call in builds] == [True, False]
+
+
+def test_up_refuses_the_runner_executor_without_kubernetes_executor(verb, tools, project):
+    edit(project / "conf" / "airflow" / "airflow.yml", "runner: pod", "runner: executor")
+    assert refused(verb("up", check=False)) == (
+        "conf/airflow/airflow.yml has `runner: executor`, which needs KubernetesExecutor: "
+        "OVERLAYS=executor-kubernetes, without laptop."
+    )
+    assert tools.calls == []
+
+
+def test_push_prints_nothing_but_the_digests(verb, tools):
+    assert verb("push", REGISTRY=f"{REGISTRY}/").stdout.splitlines() == PUSHED
+    assert tools.calls == PUSH
+
+
+def test_podman_tells_the_digest_of_what_it_has_pushed(verb, tools):
+    tools.install("podman")
+    assert verb("push", REGISTRY=REGISTRY).stdout.splitlines() == PUSHED
+    target = f"{REGISTRY}/{LOADED['space-flights']}"
+    assert tools.calls[2] == f"podman push --digestfile TEMPORARY/digest {target}"
+
+
+# cluster
+
+
+@pytest.mark.parametrize(
+    ("installed", "calls"),
+    [
+        (
+            ["docker", "kind", "minikube"],
+            [
+                "kind get clusters",
+                "minikube profile list --light --output=json",
+                "kind create cluster --name space-flights --wait 5m",
+            ],
+        ),
+        (
+            ["minikube"],
+            [
+                "minikube profile list --light --output=json",
+                "minikube start --profile space-flights --memory 4g",
+            ],
+        ),
+    ],
+)
+def test_cluster_is_made_by_kind_or_else_by_minikube(installed, calls, verb, tools):
+    tools.install(*installed)
+    tools.answer("kind get clusters", "other")
+    tools.answer("minikube profile list", '{"valid": [{"Name": "other"}]}')
+    verb("cluster")
+    assert tools.calls == calls
+
+
+def test_cluster_that_there_is_stays(verb, tools):
+    assert "already. Its context is kind-space-flights." in verb("cluster").stdout
+    assert tools.calls == ["kind get clusters"]
+
+
+@pytest.mark.parametrize(("engine", "provider"), [("podman", "podman"), ("docker", "")])
+def test_kind_is_told_of_podman_where_that_is_chosen(engine, provider, verb, tools):
+    tools.install("docker", "podman", "kind")
+    verb("cluster", ENGINE=engine)
+    assert (tools.folder / "provider").read_text() == provider
+
+
+# up
+
+
+def test_up_does_all_on_the_cluster_of_make_cluster_only(verb, tools):
+    done = verb("up")
+    delete = f"{KUBECTL} delete pod space-flights-data --ignore-not-found --grace-period=1"
+    loads = [f"kind load docker-image {each} --name space-flights" for each in LOADED.values()]
+    missing = [
+        f"{KUBECTL} get secret space-flights-{name} --ignore-not-found --output=name"
+        for name in ("database", "keys")
+    ]
+    assert tools.calls == [
+        "kind get clusters",
+        *build("docker"),
+        "kind get clusters",
+        *loads,
+        f"{KUBECTL} get namespace airflow --ignore-not-found --output=name",
+        f"{KUBECTL} create namespace airflow",
+        missing[0],
+        f"{KUBECTL} create --filename -",
+        missing[1],
+        f"{KUBECTL} create --filename -",
+        f"{KUBECTL} apply --filename deploy/postgresql.yaml",
+        f"{KUBECTL} rollout status statefulset/space-flights-postgresql --timeout=5m",
+        f"{KUBECTL} apply --filename deploy/data.yaml",
+        delete,
+        f"{KUBECTL} create --filename -",
+        f"{KUBECTL} wait --for=condition=Ready pod/space-flights-data --timeout=5m",
+        f"{KUBECTL} exec --stdin space-flights-data -- tar --extract --file=- --directory=/",
+        f"{delete} --wait=false",
+        f"{HELM} list --filter ^space-flights$ --deployed --output=json",
+        f"{KUBECTL} {JOBS} --ignore-not-found",
+        upgrade(HELM, list(LOADED.values()), VALUES),
+    ]
+    assert f"  {KUBECTL} port-forward svc/space-flights-api-server 8080\n" in done.stdout
+    assert "user admin, at http://localhost:8080" in done.stdout
+
+
+def test_up_makes_each_secret_by_the_input_of_kubectl_and_shows_none(verb, tools):
+    done = verb("up")
+    database, keys = tools.secrets["space-flights-database"], tools.secrets["space-flights-keys"]
+    assert set(database) == {"connection", "password"}
+    assert database["connection"] == (
+        f"postgresql://airflow:{database['password']}@space-flights-postgresql:5432/airflow"
+    )
+    assert set(keys) == {"fernet-key", "api-secret-key", "jwt-secret", "admin-password"}
+    assert len(base64.urlsafe_b64decode(keys["fernet-key"])) == 32
+    assert min(map(len, [database["password"], *keys.values()])) >= 22
+    public = "\n".join([done.stdout, done.stderr, *tools.calls])
+    for value in [*database.values(), *keys.values()]:
+        assert value not in public
+
+
+def test_up_never_makes_a_secret_again(verb, tools):
+    tools.answer("get secret", "secret/space-flights")
+    tools.answer("get namespace", "namespace/airflow")
+    verb("up")
+    assert tools.secrets == {}
+    assert not [call for call in tools.calls if "create namespace" in call]
+
+
+def test_up_on_another_cluster_pushes_and_deploys_by_digest_and_keeps_its_data(verb, tools):
+    tools.answer("get secret", "secret/space-flights")
+    tools.answer("get namespace", "namespace/airflow")
+    verb("up", CONTEXT="prod", REGISTRY=REGISTRY, OVERLAYS="quotas", NAMESPACE="n", RELEASE="r")
+    kubectl, helm = "kubectl --context prod --namespace n", "helm --kube-context prod --namespace n"
+    values = "-f deploy/values.yaml -f deploy/overlays/quotas.yaml"
+    assert tools.calls == [
+        *build("docker"),
+        *PUSH,
+        f"{kubectl} get namespace n --ignore-not-found --output=name",
+        f"{kubectl} get secret space-flights-database --ignore-not-found --output=name",
+        f"{kubectl} get secret space-flights-keys --ignore-not-found --output=name",
+        f"{kubectl} apply --filename deploy/data.yaml",
+        f"{helm} list --filter ^r$ --deployed --output=json",
+        f"{kubectl} {JOBS.replace('space-flights', 'r')} --ignore-not-found",
+        upgrade(helm, PUSHED, values).replace("install space-flights", "install r"),
+    ]
+
+
+def test_up_on_another_cluster_restores_what_ran_before_when_it_fails(verb, tools):
+    tools.answer("get secret", "secret/space-flights")
+    tools.answer("upgrade --install", code=1, error="Error: one\ncontext deadline exceeded")
+    done = verb("up", check=False, CONTEXT="prod", REGISTRY=REGISTRY)
+    helm = "helm --kube-context prod --namespace airflow"
+    assert tools.calls[-2:] == [
+        f"kubectl --context prod --namespace airflow {JOBS} --ignore-not-found",
+        f"{helm} rollback space-flights 3 --wait --timeout 15m",
+    ]
+    assert "has failed:\nError: one\ncontext deadline exceeded\nRestoring" in done.stdout
+    assert refused(done).endswith("The upgrade has failed, see above. What ran before runs again.")
+
+
+@pytest.mark.parametrize("before", ["[]", '[{"revision": "3"}]'])
+def test_up_leaves_a_failed_upgrade_as_it_is_on_our_own_cluster(before, verb, tools):
+    tools.answer("helm .* list", before)
+    tools.answer("upgrade --install", code=1, error="Error: timed out")
+    error = refused(verb("up", check=False))
+    assert error.endswith("--wait --timeout 15m has failed:\nError: timed out")
+    assert "rollback" not in "\n".join(tools.calls)
+
+
+def test_up_shows_pods_and_deletes_broken_ones_that_block_an_upgrade(verb, tools):
+    def pod(name, revision, ready="False", **status):
+        owners = [{"name": "space-flights-scheduler"}]
+        about = {"name": name, "ownerReferences": owners}
+        about["labels"] = {"controller-revision-hash": revision}
+        conditions = [{"type": "Ready", "status": ready}]
+        status = {"phase": "Pending", "conditions": conditions, **status}
+        return {"kind": "Pod", "metadata": about, "status": status}
+
+    waiting = [{"state": {"waiting": {"reason": "ImagePullBackOff"}}}]
+    items = [
+        {
+            "kind": "StatefulSet",
+            "metadata": {"name": "space-flights-scheduler"},
+            "status": {"updateRevision": "new"},
+        },
+        pod("scheduler-0", "old", containerStatuses=waiting),
+        pod("scheduler-1", "new"),
+        pod("scheduler-2", "old", ready="True"),
+        pod("create-user", "", phase="Succeeded"),
+    ]
+    items[-1]["metadata"]["ownerReferences"] = [{"name": "space-flights-create-user"}]
+    tools.answer("get statefulsets,pods", json.dumps({"items": items}))
+    done = verb("up")
+    assert [line for line in done.stdout.splitlines() if line.startswith("  ")][:4] == [
+        "  ImagePullBackOff  scheduler-0",
+        "  pending           scheduler-1",
+        "  ready             scheduler-2",
+        "  succeeded         create-user",
+    ]
+    deleted = f"{KUBECTL} delete pod scheduler-0 --ignore-not-found --wait=false"
+    assert [call for call in tools.calls if "pod scheduler" in call] == [deleted]
+
+
+@pytest.mark.parametrize(
+    ("installed", "calls"),
+    [
+        (
+            "podman kind",
+            [
+                "podman save --output TEMPORARY/image.tar docker.io/library/{}",
+                "kind load image-archive TEMPORARY/image.tar --name space-flights",
+            ],
+        ),
+        ("docker minikube", ["minikube image load {} --profile space-flights"]),
+        (
+            "podman minikube",
+            [
+                "podman save --output TEMPORARY/image.tar docker.io/library/{}",
+                "minikube image load TEMPORARY/image.tar --profile space-flights",
+            ],
+        ),
+    ],
+)
+def test_images_are_loaded_by_the_tools_that_there_are(installed, calls, verb, tools):
+    tools.install("kubectl", "helm", *installed.split())
+    tools.answer("minikube profile list", '{"valid": [{"Name": "space-flights"}]}')
+    verb("up")
+    expected = [call.format(each) for each in LOADED.values() for call in calls]
+    assert [call for call in tools.calls if " load " in call or " save " in call] == expected
+    if "minikube" in installed:
+        assert any(call.startswith("kubectl --context space-flights ") for call in tools.calls)
+
+
+# data
+
+
+def test_raw_data_goes_to_the_volume_by_a_restricted_pod_of_the_deployed_image(
+    verb, tools, project
+):
+    env = [{"name": "KEDRO_IMAGE", "value": "space-flights:deployed"}]
+    spec = {"template": {"spec": {"containers": [{"env": env}]}}}
+    tools.answer("get deployment space-flights-api-server", json.dumps({"spec": spec}))
+    assert verb("data").returncode == 0
+    [text] = [text for _, text in tools.records if text]
+    pod = json.loads(text)
+    [container] = pod["spec"]["containers"]
+    assert pod["metadata"]["name"] == "space-flights-data"
+    assert container["image"] == "space-flights:deployed"
+    assert container["command"] == ["sleep", "3600"]
+    mounts = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    assert mounts["data"] == "/home/kedro_docker/data"
+    volumes = {each["name"]: each for each in pod["spec"]["volumes"]}
+    assert volumes["data"]["persistentVolumeClaim"] == {"claimName": "space-flights-data"}
+    security = pod["spec"]["securityContext"]
+    assert (security["runAsUser"], security["fsGroup"]) == (10001, 10001)
+    assert security["runAsNonRoot"] is True
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
+    raw = project / "data" / "01_raw"
+    expected = {
+        f"home/kedro_docker/data/01_raw/{path.name}": path.read_bytes()
+        for path in raw.iterdir()
+        if not path.name.startswith(".")
+    }
+    with tarfile.open(tools.folder / "received.tar") as tar:
+        assert {each.name: tar.extractfile(each).read() for each in tar} == expected
+
+
+def test_pod_for_the_data_is_deleted_even_if_copying_fails(verb, tools):
+    tools.answer("condition=Ready", code=1, error="error: timed out waiting for the condition")
+    error = refused(verb("up", check=False))
+    assert error.endswith("has failed:\nerror: timed out waiting for the condition")
+    delete = "delete pod space-flights-data --ignore-not-found --grace-period=1 --wait=false"
+    assert tools.calls[-1] == f"{KUBECTL} {delete}"
+
+
+def test_raw_data_goes_to_a_url_as_far_as_it_has_changed(verb, project, tools):
+    # file:// stands for a bucket: fsspec serves both alike.
+    bucket = project / "bucket"
+    (project / "conf" / "airflow" / "globals.yml").write_text(f"storage: file://{bucket}\n")
+    raw = project / "data" / "01_raw"
+    names = sorted(path.name for path in raw.iterdir() if path.name[0] != ".")
+    (bucket / "01_raw").mkdir(parents=True)
+
+    def actions() -> list[str]:
+        return [line.split()[1] for line in verb("data").stdout.splitlines()]
+
+    assert actions() == ["upload"] * len(names)
+    assert actions() == ["unchanged"] * len(names)
+    os.utime(raw / names[0], (time.time() + 60, time.time() + 60))
+    (raw / names[1]).write_text("changed")
+    assert actions() == ["upload", "upload"] + ["unchanged"] * (len(names) - 2)
+    assert (bucket / "01_raw" / names[1]).read_text() == "changed"
+    assert tools.calls == []
+
+
+def test_missing_package_of_a_url_is_one_error(verb, project):
+    (project / "conf" / "airflow" / "globals.yml").write_text("storage: gs://bucket/p\n")
+    error = refused(verb("data", check=False))
+    assert error.startswith("gs://bucket/p/01_raw: ") and "gcsfs" in error
+
+
+# down
+
+
+def test_down_deletes_the_cluster_with_all_that_is_in_it(verb, tools):
+    done = verb("down")
+    assert tools.calls == ["kind get clusters", "kind delete cluster --name space-flights"]
+    assert done.stdout == (
+        "Deleted the cluster space-flights with Airflow, its database and its volumes.\n"
+    )
+
+
+def test_down_deletes_a_cluster_of_minikube(verb, tools):
+    tools.install("minikube")
+    tools.answer("minikube profile list", '{"valid": [{"Name": "space-flights"}]}')
+    verb("down")
+    assert tools.calls[1:] == ["minikube delete --profile space-flights"]
+
+
+def test_down_only_uninstalls_from_another_cluster_and_says_what_stays(verb, tools):
+    done = verb("down", CONTEXT="prod")
+    assert tools.calls == [
+        "helm --kube-context prod --namespace airflow"
+        " uninstall space-flights --ignore-not-found --wait --timeout 15m"
+    ]
+    assert "Volumes, secrets and what else is in the namespace airflow stay." in done.stdout
+
+
+def test_down_deletes_nothing_where_there_is_no_cluster_of_make_cluster(verb, tools):
+    tools.answer("kind get clusters", "other")
+    assert verb("down").stdout == "There is no cluster space-flights.\n"
+    assert tools.calls == ["kind get clusters"]
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("name", "installed", "missing"),
+    [
+        ("image", "", ["docker"]),
+        ("push", "", ["docker"]),
+        ("cluster", "", ["kind", "docker"]),
+        ("up", "docker kind", ["kubectl", "helm"]),
+        ("up", "docker kubectl helm", ["kind"]),
+        ("data", "kind", ["kubectl"]),
+        ("trigger", "kind", ["kubectl"]),
+        ("logs", "kind", ["kubectl"]),
+        ("down", "kubectl helm", ["kind"]),
+    ],
+)
+def test_missing_tool_is_named_with_where_to_get_it_before_anything_is_done(
+    name, installed, missing, verb, tools
+):
+    tools.install(*installed.split())
+    error = refused(verb(name, check=False, REGISTRY=REGISTRY))
+    lines = error.splitlines()
+    assert [line.partition(" is missing: https://")[0] for line in lines] == missing
+    assert tools.calls == []
+
+
+@pytest.mark.parametrize(
+    ("name", "variables", "message"),
+    [
+        ("push", {}, "REGISTRY is not set. Say where the images go, as in REGISTRY=ghcr.io/OWNER."),
+        ("up", {"CONTEXT": "prod"}, "REGISTRY is not set. Say where"),
+        ("up", {"OVERLAYS": "latop"}, "OVERLAYS: there is no overlay latop: did you mean laptop?"),
+        (
+            "up",
+            {"OVERLAYS": "laptop high-availability"},
+            "OVERLAYS: high-availability and laptop exclude each other: choose one",
+        ),
+        ("cluster", {"CONTEXT": "prod"}, "CONTEXT names a cluster that there is:"),
+        ("image", {"ENGINE": "buildah"}, "ENGINE is buildah: choose docker or podman."),
+        ("up", {"NAMESPACE": ""}, "NAMESPACE and RELEASE must be set. `make up` does that."),
+        ("upp", {}, "usage: python deploy/cluster.py image|push|cluster|up|data|trigger|logs|down"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_done(
+    name, variables, message, verb, tools
+):
+    error = refused(verb(name, check=False, **variables))
+    assert error.startswith(message) and "\n" not in error
+    assert tools.calls == []
+
+
+@pytest.mark.parametrize("name", ["up", "data", "trigger", "logs"])
+def test_verbs_name_the_two_ways_to_a_cluster_where_there_is_none(name, verb, tools):
+    tools.answer("kind get clusters", "other")
+    error = refused(verb(name, check=False))
+    assert error == (
+        "There is no cluster space-flights. Make it by `make cluster`, or choose one of "
+        "`kubectl config get-contexts` by CONTEXT=..."
+    )
+    assert set(tools.calls) == {"kind get clusters"}
+
+
+def test_other_database_than_that_of_the_laptop_must_have_its_secret(verb, tools):
+    error = refused(verb("up", check=False, OVERLAYS=""))
+    assert error.splitlines()[-1].startswith(
+        "There is no secret space-flights-database in the namespace airflow. Create it with the key"
+    )
+    assert tools.secrets == {}
+
+
+def test_command_that_fails_is_shown_with_what_it_said_last(verb, tools):
+    tools.answer("apply", code=1, error="1\n2\n3\n\nError from server: refused")
+    assert refused(verb("up", check=False)) == (
+        f"{KUBECTL} apply --filename deploy/postgresql.yaml has failed:\n"
+        "2\n3\nError from server: refused"
+    )
+
+
+def test_image_must_be_built_before_it_is_pushed(verb, tools):
+    tools.answer("inspect", code=1, error="No such image")
+    error = refused(verb("push", check=False, REGISTRY=REGISTRY))
+    assert error == "There is no image space-flights: run `make image`.\nNo such image"
+
+
+# trigger and logs
+
+DAG_FILE = """
+import time
+from airflow.sdk import DAG, task
+
+with DAG("space_flights"):
+
+    @task(retries=0)
+    def load(number):
+        print("loaded", number)
+
+    @task(retries=0)
+    def train():
+        if {fail}:
+            raise ValueError("no rows")
+
+    train() >> load.expand(number=[1, 2])
+"""
+
+
+class AirflowWithPassword(LocalAirflow):
+    """Asks for the password, unlike the demo's."""
+
+    def _wait_until_healthy(self, seconds: int = 180) -> None:
+        deadline = time.monotonic() + seconds
+        parts = ("scheduler", "dag_processor")
+        while time.monotonic() < deadline and self.process.poll() is None:
+            time.sleep(0.5)
+            try:
+                health = self.api.get("/api/v2/monitor/health").json()
+            except (OSError, ValueError, httpx.TransportError):
+                continue
+            if all(health[part]["status"] == "healthy" for part in parts):
+                return
+        raise RuntimeError((self.home / "standalone.log").read_text())
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_trigger_and_logs_follow_a_run_on_a_real_airflow(verb, tools, tmp_path):
+    dags, passwords = tmp_path / "dags", tmp_path / "passwords.json"
+    dags.mkdir()
+    dag = dags / "dag.py"
+    dag.write_text(DAG_FILE.format(fail=False))
+    passwords.write_text(json.dumps({"admin": PASSWORD}))
+    environment = {
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "1",
+        "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "30",
+    }
+    with AirflowWithPassword(tmp_path / "airflow", dags, environment=environment) as airflow:
+        (tools.folder / "port").write_text(airflow.url.rpartition(":")[2])
+
+        done = verb("trigger")
+        lines = done.stdout.splitlines()
+        states = [tuple(line.split()[1:]) for line in lines if re.match(r"\d\d:\d\d:\d\d ", line)]
+        ended = [name for state, name in states if state == "success"]
+        assert ended[0] == "train" and sorted(ended[1:]) == ["load[0]", "load[1]"]
+        assert len(states) == len(set(states))
+        assert re.fullmatch(r"The run has succeeded in \d+ s\.", lines[-1])
+        assert PASSWORD not in "".join([done.stdout, *tools.calls])
+
+        log = verb("logs").stdout
+        assert "=== train: success, try 1" in log and "=== load[1]: success, try 1" in log
+        assert re.search(r"^\d\d:\d\d:\d\d info +loaded 2$", log, re.M)
+        assert "::group::" not in log
+
+        before = dag.read_text()
+        dag.write_text(before.replace("if False", "if True"))
+        time.sleep(8)  # until Airflow has read it again
+        done = verb("trigger", check=False)
+        assert refused(done) == "The run has failed: `make logs` shows why."
+        log = verb("logs").stdout
+        *_, last = log.split("\n=== ")
+        assert last.startswith("train: failed, try 1\n")
+        assert last.rstrip().endswith("ValueError: no rows")
+        assert f'  File "{dag}", line' in last
+
+        tools.answer(
+            "get secret space-flights-keys", json.dumps({"data": {"admin-password": "eA=="}})
+        )
+        error = refused(verb("trigger", check=False))
+        assert error.startswith("Airflow refuses the user admin with the password of the secret")
+    assert not is_running(int((tools.folder / "forwarding").read_text()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_no_port_is_forwarded_any_more_when_trigger_is_interrupted(number, project, tools):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        (tools.folder / "port").write_text(str(silent.getsockname()[1]))
+        process = subprocess.Popen(
+            [sys.executable, "deploy/cluster.py", "trigger"],
+            cwd=project,
+            env=tools.environment(),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        silent.settimeout(20)
+        silent.accept()  # the first is the check that the port is open
+        silent.accept()
+        process.send_signal(number)
+        _, error = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert error in ("Interrupted\n", "Terminated\n")
+    assert not is_running(int((tools.folder / "forwarding").read_text()))
+
+
+def test_port_that_cannot_be_forwarded_is_one_error(verb, tools):
+    (tools.folder / "port").write_text("1")
+    tools.answer("port-forward", code=1)
+    script = tools.script.read_text()
+    tools.script.write_text(script.replace('if "port-forward" in', 'if "never" in'))
+    tools.answer("port-forward", code=1, error="Error from server: services not found")
+    error = refused(verb("logs", check=False))
+    assert error.endswith(":8080 has failed:\nError from server: services not found")
+
+
+# The Makefile, the volume and the workflow
+
+
+def test_make_gives_the_verbs_their_variables(project, tools):
+    tools.install("helm", "docker", "kubectl")
+    environment = tools.environment()
+    for name in ("OVERLAYS", "NAMESPACE", "RELEASE"):
+        del environment[name]
+    environment["PATH"] += f"{os.pathsep}/usr/bin{os.pathsep}/bin"
+    run("make", "down", "CONTEXT=prod", "NAMESPACE=n", cwd=project, env=environment)
+    assert tools.calls == [
+        "helm --kube-context prod --namespace n"
+        " uninstall space-flights --ignore-not-found --wait --timeout 15m"
+    ]
+    printed = run("make", "help", cwd=project, env=environment).stdout
+    for name in ("image", "push", "cluster", "up", "data", "trigger", "logs", "down"):
+        assert re.search(rf"^  make {name} +[A-Z]", printed, re.M)
+
+
+def test_local_airflow_runs_tasks_in_its_own_processes(project):
+    text = (project / "Makefile").read_text()
+    assert "\nairflow: export KEDRO_RUNNER = executor\n" in text
+
+
+def test_volume_has_the_name_that_the_tasks_mount(project):
+    claim = yaml.safe_load((project / "deploy" / "data.yaml").read_text())
+    settings = yaml.safe_load((project / "conf" / "airflow" / "airflow.yml").read_text())
+    assert claim["metadata"]["name"] == settings["default"]["volume"] == "space-flights-data"
+    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+
+
+def test_kubernetes_takes_the_volume_and_no_misspelled_field_of_it(project, linters):
+    # checkov has no rule for volume claims.
+    command = [linters / "kubernetes-validate", "--strict"]
+    file = project / "deploy" / "data.yaml"
+    run(*command, "-k", KUBERNETES, file, cwd=project)
+    edit(file, "accessModes", "accesModes")
+    done = run(*command, "-k", KUBERNETES, file, cwd=project, check=False)
+    assert done.returncode != 0 and "accesModes" in done.stdout + done.stderr
+
+
+@pytest.fixture
+def workflow(project) -> dict:
+    return yaml.safe_load((project / ".github" / "workflows" / "deploy.yml").read_text())
+
+
+def test_workflow_deploys_main_once_a_context_is_set_after_the_tests(workflow):
+    # YAML 1.1 reads the key on as true.
+    assert workflow[True] == {"push": {"branches": ["main"]}, "workflow_dispatch": None}
+    [job] = workflow["jobs"].values()
+    assert job["if"] == "vars.KUBE_CONTEXT != ''"
+    assert job["env"]["CONTEXT"] == "${{ vars.KUBE_CONTEXT }}"
+    steps = [step.get("run") or step["uses"] for step in job["steps"]]
+    assert steps[2:4] == ["make install", "make test"]
+    assert "docker login ghcr.io" in steps[4]
+    assert 'make up REGISTRY="ghcr.io/${GITHUB_REPOSITORY,,}"' in steps[5]
+    assert len(steps) == 6
+
+
+def test_workflow_may_read_the_repository_and_write_packages_only(workflow):
+    assert workflow["permissions"] == {"contents": "read", "packages": "write"}
+    [job] = workflow["jobs"].values()
+    assert "permissions" not in job
+    uses = [step["uses"] for step in job["steps"] if "uses" in step]
+    assert uses == ["actions/checkout@v5", "actions/setup-python@v6"]
+    assert job["steps"][0]["with"] == {"persist-credentials": False}
+
+
+def test_workflow_gives_each_secret_to_the_step_that_needs_it_only(workflow):
+    [job] = workflow["jobs"].values()
+    given = {number: step["env"] for number, step in enumerate(job["steps"]) if step.get("env")}
+    assert given == {
+        4: {"GITHUB_TOKEN": "${{ github.token }}"},
+        5: {"KUBE_CONFIG": "${{ secrets.KUBE_CONFIG }}"},
+    }
+    assert "secrets" not in json.dumps(job["env"])
+
+
+def test_workflow_really_deploys_with_a_kubeconfig_that_is_in_no_command(
+    workflow, project, tools, tmp_path
+):
+    [job] = workflow["jobs"].values()
+    tools.answer("get secret", "secret/space-flights")
+    environment = tools.environment(
+        CONTEXT="prod",
+        OVERLAYS="",
+        RUNNER_TEMP=str(tmp_path),
+        GITHUB_REPOSITORY="Team/Repo",
+        GITHUB_ACTOR="me",
+        GITHUB_TOKEN="token",
+        KUBE_CONFIG="kind: Config",
+    )
+    environment["PATH"] += f"{os.pathsep}/usr/bin{os.pathsep}/bin"
+    for name, digits in IDS.items():
+        about = {"Id": digits, "Size": 1, "RepoDigests": [f"ghcr.io/team/repo/{name}@{DIGEST}"]}
+        tools.answer(f"inspect .*/{name}:", json.dumps([about]))
+    tools.folder.joinpath("answers").write_text(json.dumps(tools.answers))
+    for step in job["steps"][4:]:
+        run("bash", "-e", "-c", step["run"], cwd=project, env=environment)
+    kubeconfig = tmp_path / "kubeconfig"
+    assert kubeconfig.read_text() == "kind: Config"
+    assert kubeconfig.stat().st_mode & 0o077 == 0
+    assert tools.calls[0] == "docker login ghcr.io --username me --password-stdin"
+    assert "env[0].value=ghcr.io/team/repo/space-flights@" + DIGEST in tools.calls[-1]
+    assert "upgrade --install" in tools.calls[-1] and "overlays" not in tools.calls[-1]

@@ -1,0 +1,194 @@
+"""`runner: executor`: KubernetesExecutor makes pods of a project's tasks, with Airflow in them.
+
+Real are Airflow and its executor, the image and its containers. Stand-ins are Kubernetes, see
+kubernetes_api.py, and the chart's pod template. Needs root, podman and debootstrap.
+"""
+
+from uuid import uuid4
+
+import pytest
+import yaml
+
+from local_airflow import LocalAirflow
+from tests.conftest import run
+from tests.k8s.test_pods import (
+    PARAMS,
+    USER,
+    create,
+    ended,
+    metrics_of_kedro,
+    metrics_of_only_run,
+    restarted,
+    sent,
+    tries,
+    wait_for,
+    wait_for_pod,
+)
+from tests.standins.images import build
+from tests.standins.kubernetes_api import KubernetesApi, podman
+
+pytestmark = pytest.mark.slow
+SETTINGS = """
+  params:
+    model_options.test_size:
+reporting:
+  image: localhost/no-such-image:1.0
+  retries: 0
+"""
+# What the chart 1.22 renders, but for names, service account and probes of no interest here.
+TEMPLATE = """
+apiVersion: v1
+kind: Pod
+metadata:
+  name: placeholder-name
+  labels: {tier: airflow, component: worker}
+spec:
+  containers:
+    - name: base
+      image: localhost/airflow-without-kedro:1.0
+      env:
+        - {name: AIRFLOW__CORE__EXECUTOR, value: KubernetesExecutor}
+        - {name: AIRFLOW_HOME, value: /opt/airflow}
+        - name: AIRFLOW__DATABASE__SQL_ALCHEMY_CONN
+          valueFrom: {secretKeyRef: {name: database, key: connection}}
+        - {name: KEDRO_IMAGE, value: IMAGE}
+      resources:
+        limits: {cpu: "1", memory: 1Gi}
+        requests: {cpu: 250m, memory: 512Mi}
+      securityContext:
+        allowPrivilegeEscalation: false
+        capabilities: {drop: [ALL]}
+      volumeMounts:
+        - {name: logs, mountPath: /opt/airflow/logs}
+        - {name: config, mountPath: /opt/airflow/airflow.cfg, subPath: airflow.cfg, readOnly: true}
+  restartPolicy: Never
+  securityContext:
+    fsGroup: 0
+    runAsGroup: 0
+    runAsNonRoot: true
+    runAsUser: 50000
+    seccompProfile: {type: RuntimeDefault}
+  serviceAccountName: airflow-worker
+  terminationGracePeriodSeconds: 600
+  volumes:
+    - {name: logs, emptyDir: {}}
+    - {name: config, configMap: {name: config}}
+"""
+CONFIG = """
+[core]
+auth_manager = airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager
+dags_folder = /opt/airflow/dags
+execution_api_server_url = URL/execution/
+executor = KubernetesExecutor
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("executor")
+
+
+@pytest.fixture(scope="module")
+def project(folder):
+    return create("Tasks", SETTINGS, "data", folder, runner="executor")
+
+
+@pytest.fixture(scope="module")
+def image(project):
+    """The project's image with Airflow, as `make image` builds it for this runner."""
+    name = f"localhost/tasks:{uuid4().hex}"
+    values = yaml.safe_load((project / "deploy" / "values.yaml").read_text())
+    airflow = f"apache-airflow[cncf.kubernetes,postgres]=={values['airflowVersion']}"
+    build(project, name, f"--build-arg=AIRFLOW={airflow}")
+    yield name
+    podman("rmi", "--force", name, check=False)
+
+
+@pytest.fixture(scope="module")
+def volume(project, folder):
+    volume = folder / "volume"
+    run("cp", "--recursive", project / "data", volume, cwd=folder)
+    return volume
+
+
+@pytest.fixture(scope="module")
+def cluster(folder, project, image, volume, postgresql):
+    """Airflow with KubernetesExecutor, and its Kubernetes."""
+    database = postgresql.database()
+    [connection] = database.values()
+    template = folder / "pod_template_file.yaml"
+    template.write_text(TEMPLATE.replace("IMAGE", image))
+    config = {"airflow.cfg": CONFIG}
+    knows = {"secrets": {"database": {"connection": connection}}, "config_maps": {"config": config}}
+    with KubernetesApi(folder / "kubernetes", {"tasks-data": volume}, **knows) as kubernetes:
+        environment = {
+            **database,
+            **kubernetes.environment,
+            "KUBECONFIG": str(kubernetes.kubeconfig),
+            "AIRFLOW__CORE__EXECUTOR": "KubernetesExecutor",
+            "AIRFLOW__KUBERNETES_EXECUTOR__CONFIG_FILE": str(kubernetes.kubeconfig),
+            "AIRFLOW__KUBERNETES_EXECUTOR__IN_CLUSTER": "False",
+            "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE": str(template),
+            "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
+            "KEDRO_IMAGE": image,
+        }
+        components = ("scheduler", "dag-processor", "api-server")
+        start = "".join(f"airflow {component} & " for component in components)
+        command = ["bash", "-c", f"airflow db migrate && {{ {start} wait -n; }}"]
+        airflow = LocalAirflow(
+            folder / "airflow", project / "dags", environment=environment, command=command
+        )
+        config["airflow.cfg"] = CONFIG.replace("URL", airflow.url)
+        with airflow:
+            yield airflow, kubernetes
+
+
+def wait_for_task(airflow, kubernetes, run_id):
+    """Wait until the first task runs in its pod, and tell the pod's name."""
+    pod = wait_for_pod(kubernetes, run_id, "data_processing")
+    wait_for(lambda: airflow.tasks("tasks", run_id)[0]["state"] == "running")
+    return pod
+
+
+def test_run_succeeds_in_pods_of_its_tasks_though_one_is_killed(
+    cluster, project, image, volume, folder
+):
+    airflow, kubernetes = cluster
+    run_id = airflow.trigger("tasks", PARAMS)
+    kubernetes.kill(wait_for_task(airflow, kubernetes, run_id))
+    assert ended(airflow, "tasks", run_id) == ("success", tries(data_processing=2))
+    assert metrics_of_only_run(volume) == metrics_of_kedro(project, image, folder / "expected")
+    assert len(sent(kubernetes, run_id)) == 5
+
+
+def test_pods_are_those_of_pod_yaml_and_the_settings(cluster, image):
+    _, kubernetes = cluster
+    for pod in kubernetes.created:
+        [container] = pod["spec"]["containers"]
+        assert container["image"] == image
+        assert container["resources"]["limits"] == {"cpu": "2", "memory": "1Gi"}
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert pod["spec"]["securityContext"]["runAsUser"] == USER
+
+
+def test_task_whose_image_does_not_exist_fails_at_once(cluster):
+    airflow, _ = cluster
+    run_id = airflow.trigger("tasks-reporting")
+    state, tasks = ended(airflow, "tasks-reporting", run_id)
+    assert (state, tasks["reporting"]) == ("failed", ("failed", 1))
+
+
+def test_run_survives_the_death_of_its_scheduler_with_the_same_pods(cluster):
+    """The last test: Airflow is not whole after it."""
+    airflow, kubernetes = cluster
+    run_id = airflow.trigger("tasks", PARAMS)
+    pod = wait_for_task(airflow, kubernetes, run_id)
+    kubernetes.send(pod, "STOP")
+    with restarted(airflow, "scheduler"):
+        adopted = f"attempting to adopt pod {pod}"
+        wait_for(lambda: adopted in (airflow.home / "scheduler.log").read_text())
+        kubernetes.send(pod, "CONT")
+        state, tasks = ended(airflow, "tasks", run_id)
+    assert (state, set(tasks.values())) == ("success", {("success", 1)})
+    assert len(sent(kubernetes, run_id)) == 4

@@ -1,0 +1,327 @@
+"""The DAG of a project runs its pods for real: Airflow's scheduler and triggerer, podman, S3.
+
+Only Kubernetes is a stand-in, see kubernetes_api.py. Needs root, podman and debootstrap.
+"""
+
+import json
+import subprocess
+import time
+from contextlib import contextmanager
+from uuid import uuid4
+
+import psutil
+import pytest
+
+from local_airflow import LocalAirflow
+from tests.conftest import BIN, edit, run
+from tests.standins.images import K8S, build, create_project
+from tests.standins.kubernetes_api import KubernetesApi, podman
+
+pytestmark = pytest.mark.slow
+BUCKET = "flights-pods"
+PARAMS = {"model_options.test_size": 0.3}
+VOLUME = """
+  params:
+    model_options.test_size:
+  tasks:
+    pipeline:reporting: {memory: [512Mi, 2Gi], env: {MPLBACKEND: agg}}
+reporting:
+  image: localhost/no-such-image:1.0
+  startup_timeout: 1d
+  retries: 0
+"""
+ON_S3 = """
+  image: IMAGE
+  secrets: [bucket]
+  config_maps: [region]
+  params:
+    model_options.test_size:
+"""
+USER = 10001
+
+
+def create(name, settings, storage, folder, runner="pod"):
+    """Create a project whose runs keep nothing in between, and write its DAGs."""
+    project = create_project(K8S, name, folder)
+    edit(project / "conf/airflow/globals.yml", "storage: data", f"storage: {storage}")
+    file = project / "conf/airflow/airflow.yml"
+    edit(file, "runner: pod", f"runner: {runner}")
+    edit(file, "keep_intermediate: true", "keep_intermediate: false")
+    edit(file, "retries: 2", "retries: 1")
+    edit(file, "retry_delay: 1m", "retry_delay: 1s")
+    file.write_text(file.read_text() + settings)
+    command = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
+    pipelines = "__default__,reporting" if "\nreporting:" in settings else "__default__"
+    command += ["--jinja-file=conf/airflow/dag.py.j2", f"--pipelines={pipelines}"]
+    run(*command, cwd=project)
+    return project
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("k8s")
+
+
+@pytest.fixture(scope="module")
+def images():
+    names = {name: f"localhost/{name}:{uuid4().hex}" for name in ("pods", "flights")}
+    yield names
+    podman("rmi", "--force", *names.values(), check=False)
+
+
+@pytest.fixture(scope="module")
+def project(folder, images, k8s_image):
+    """A project with its data on a volume; its DAG of the pipeline reporting has no image."""
+    project = create("Pods", VOLUME, "data", folder)
+    build(project, images["pods"])
+    return project
+
+
+@pytest.fixture(scope="module")
+def on_s3(folder, images, project, s3):
+    """A project with its data in a bucket."""
+    settings = ON_S3.replace("IMAGE", images["flights"])
+    flights = create("Flights", settings, f"s3://{BUCKET}/flights", folder)
+    build(flights, images["flights"])
+    s3.create_bucket(BUCKET)
+    for path in (flights / "data" / "01_raw").iterdir():
+        s3.client.upload_file(str(path), BUCKET, f"flights/01_raw/{path.name}")
+    return flights
+
+
+@pytest.fixture(scope="module")
+def volume(project, folder):
+    """The volume of the project's data, with raw data."""
+    volume = folder / "volume"
+    run("cp", "--recursive", project / "data", volume, cwd=folder)
+    return volume
+
+
+@pytest.fixture(scope="module")
+def kubernetes(folder, volume, s3):
+    region = {"AWS_DEFAULT_REGION": s3.environment["AWS_DEFAULT_REGION"]}
+    secrets = {"bucket": {key: s3.environment[key] for key in s3.environment.keys() - region}}
+    options = {"secrets": secrets, "config_maps": {"region": region}}
+    with KubernetesApi(folder / "kubernetes", {"pods-data": volume}, **options) as kubernetes:
+        yield kubernetes
+
+
+@pytest.fixture(scope="module")
+def airflow(kubernetes, folder, project, on_s3, images, postgresql):
+    """Airflow with both projects. It has no KEDRO_IMAGE of the second one, which names its own."""
+    (folder / "dags").mkdir()
+    for each in (project, on_s3):
+        (folder / "dags" / each.name).symlink_to(each / "dags")
+    environment = {
+        **kubernetes.environment,
+        **postgresql.database(),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(project / "plugins"),
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "60",
+        "KEDRO_IMAGE": images["pods"],
+    }
+    command = kubernetes.inside(BIN / "airflow", "standalone")
+    places = (folder / "airflow", folder / "dags")
+    with LocalAirflow(*places, environment=environment, command=command) as airflow:
+        yield airflow
+
+
+@pytest.fixture(scope="module")
+def expected(folder, project, images):
+    return metrics_of_kedro(project, images["pods"], folder / "expected")
+
+
+def metrics_of_kedro(project, image, data):
+    """The metrics of `kedro run` with the parameters of the runs, in an image of the project."""
+    run("cp", "--recursive", project / "data", data, cwd=project)
+    run("chown", "--recursive", USER, data, cwd=project)
+    mount = f"--volume={data}:/home/kedro_docker/data"
+    parameters = ",".join(f"{name}={value}" for name, value in PARAMS.items())
+    podman("run", "--rm", "--network=none", mount, image, "kedro", "run", "--env=base",
+           f"--params={parameters}")  # fmt: skip
+    [metrics] = data.glob("08_reporting/metrics.json/*/metrics.json")
+    return json.loads(metrics.read_text())
+
+
+def sent(kubernetes, run_id):
+    """The pods that Airflow has sent for a run."""
+    return [pod for pod in kubernetes.created if run_id in json.dumps(pod["spec"])]
+
+
+def wait_for(condition, seconds=300):
+    """Wait until the condition holds, and tell what it returned."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
+
+
+def wait_for_pod(kubernetes, run_id, task_id):
+    """Wait until a pod of a task runs, and tell its name."""
+
+    def running():
+        for pod in kubernetes.pods():
+            ours = run_id in json.dumps(pod["spec"])
+            task = pod["metadata"]["labels"]["task_id"]
+            if ours and task == task_id and pod["status"]["phase"] == "Running":
+                return pod["metadata"]["name"]
+        return None
+
+    return wait_for(running)
+
+
+@contextmanager
+def restarted(airflow, *servers):
+    """Kill these servers of an Airflow, and start them anew, each with a log of its own."""
+    children = psutil.Process(airflow.process.pid).children()
+    running = {child.cmdline()[-1]: child for child in children}
+    options = {"env": airflow.environment, "start_new_session": True}
+    inside = ["nsenter", f"--target={airflow.process.pid}", "--mount", f"--wd={airflow.cwd}"]
+    started = []
+    for name in servers:
+        running[name].kill()
+        log = (airflow.home / f"{name}.log").open("w")
+        command = [*inside, BIN / "airflow", name]
+        started.append(subprocess.Popen(command, stdout=log, stderr=log, **options))
+    try:
+        yield
+    finally:
+        for process in started:
+            process.terminate()
+            process.wait()
+
+
+def error_events(airflow, run_id):
+    """The lines of a run's logs that tell of a trigger that failed, although its pod may not."""
+    logs = airflow.home.glob(f"logs/*/run_id={run_id}/*/*.log")
+    lines = [line for log in logs for line in log.read_text().splitlines()]
+    return [line for line in lines if "error event" in line or "Invalid kube-config" in line]
+
+
+def ended(airflow, dag_id, run_id):
+    """The state of the run, and the state and number of the last try of each task."""
+    state = airflow.wait(dag_id, run_id)
+    tasks = airflow.tasks(dag_id, run_id)
+    return state, {task["task_id"]: (task["state"], task["try_number"]) for task in tasks}
+
+
+def tries(**more):
+    """What `ended` tells of tasks that have succeeded, in their first try or in the given one."""
+    names = ("data_processing", "data_science", "reporting", "remove_intermediate")
+    return {name: ("success", more.get(name, 1)) for name in names}
+
+
+def metrics_of_only_run(volume):
+    """The metrics of the run on a volume, which has left one version of each result alone."""
+    [metrics] = volume.glob("08_reporting/metrics.json/*/metrics.json")
+    assert metrics.stat().st_uid == USER
+    saved = {path.parent.name for path in volume.glob("0[68]_*/*/*/*")}
+    assert saved == {metrics.parent.name}
+    assert not list(volume.glob("02_intermediate/*"))
+    return json.loads(metrics.read_text())
+
+
+def test_run_on_a_volume_succeeds_though_a_pod_is_killed(
+    airflow, kubernetes, project, volume, expected
+):
+    run_id = airflow.trigger("pods", PARAMS)
+    kubernetes.kill(wait_for_pod(kubernetes, run_id, "data_science"))
+    assert ended(airflow, "pods", run_id) == ("success", tries(data_science=2))
+    assert metrics_of_only_run(volume) == expected
+    pods = sent(kubernetes, run_id)
+    assert len(pods) == 5
+    assert {pod["metadata"]["name"] for pod in pods} <= set(kubernetes.deleted)
+
+
+def test_task_whose_pod_takes_long_waits_in_the_triggerer(airflow, kubernetes):
+    run_id = airflow.trigger("pods", PARAMS)
+    pod = wait_for_pod(kubernetes, run_id, "data_processing")
+    wait_for(lambda: airflow.tasks("pods", run_id)[0]["state"] == "deferred")
+    kubernetes.send(pod, "STOP")
+    states = set()
+    ends = time.monotonic() + 40  # seconds
+    while time.monotonic() < ends:
+        states.add(airflow.tasks("pods", run_id)[0]["state"])
+        time.sleep(0.5)
+    kubernetes.send(pod, "CONT")
+    assert states == {"deferred"}
+    assert ended(airflow, "pods", run_id) == ("success", tries())
+    assert error_events(airflow, run_id) == []
+
+
+def test_pods_are_restricted_and_have_the_resources_of_their_task(airflow, kubernetes):
+    resources = {}
+    for pod in kubernetes.created:
+        [container] = pod["spec"]["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+        resources[pod["metadata"]["labels"]["task_id"]] = container["resources"]
+    default = {
+        "requests": {"cpu": "250m", "memory": "1Gi"},
+        "limits": {"cpu": "2", "memory": "1Gi"},
+    }
+    assert resources["data_science"] == default
+    assert resources["reporting"]["requests"] == {"cpu": "250m", "memory": "512Mi"}
+    assert resources["reporting"]["limits"] == {"cpu": "2", "memory": "2Gi"}
+
+
+def test_run_on_s3_succeeds_with_nothing_on_a_disk(airflow, kubernetes, on_s3, s3, expected):
+    run_id = airflow.trigger("flights", PARAMS)
+    state, tasks = ended(airflow, "flights", run_id)
+    assert (state, set(tasks.values())) == ("success", {("success", 1)})
+    listed = s3.client.list_objects_v2(Bucket=BUCKET)["Contents"]
+    [key] = [item["Key"] for item in listed if item["Key"].endswith("metrics.json")]
+    assert json.loads(s3.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()) == expected
+    pods = sent(kubernetes, run_id)
+    assert len(pods) == 4
+    for pod in pods:
+        assert [volume["name"] for volume in pod["spec"]["volumes"]] == ["tmp"]
+        assert s3.environment["AWS_SECRET_ACCESS_KEY"] not in json.dumps(pod)
+
+
+def test_failed_node_shows_its_error_in_airflow_and_its_pods_are_removed(airflow, kubernetes):
+    run_id = airflow.trigger("pods", {"model_options.test_size": 5.0})
+    state, tasks = ended(airflow, "pods", run_id)
+    assert (state, tasks["data_science"]) == ("failed", ("failed", 2))
+    log = airflow.log("pods", run_id, {"task_id": "data_science", "try_number": 2})
+    records = [json.loads(line) for line in log.splitlines()]
+    error = "InvalidParameterError: The 'test_size' parameter of train_test_split must be a float"
+    assert any(error in record["event"] for record in records)
+    [failed] = [record for record in records if record.get("error_detail")]
+    assert error in failed["error_detail"][0]["exc_value"].splitlines()[-1]
+    pods = {pod["metadata"]["name"] for pod in sent(kubernetes, run_id)}
+    assert pods <= set(kubernetes.deleted)
+
+
+def test_pod_whose_image_does_not_exist_fails_with_this_reason(airflow, kubernetes):
+    run_id = airflow.trigger("pods-reporting")
+    state, tasks = ended(airflow, "pods-reporting", run_id)
+    assert (state, tasks["reporting"]) == ("failed", ("failed", 1))
+    log = airflow.log("pods-reporting", run_id, {"task_id": "reporting", "try_number": 1})
+    assert "ImagePull" in log and "localhost/no-such-image:1.0" in log
+
+
+def test_run_survives_the_death_of_scheduler_and_triggerer_with_the_same_pods(
+    airflow, kubernetes, expected, volume
+):
+    """The last test: Airflow is not whole after it."""
+    run_id = airflow.trigger("pods", PARAMS)
+    pod = wait_for_pod(kubernetes, run_id, "data_processing")
+    kubernetes.send(pod, "STOP")
+    watching = f"dag_id=pods/run_id={run_id}/task_id=data_processing/*.trigger.*.log"
+    wait_for(lambda: len(list((airflow.home / "logs").glob(watching))) == 1)
+    with restarted(airflow, "triggerer", "scheduler"):
+        wait_for(lambda: len(list((airflow.home / "logs").glob(watching))) == 2)
+        kubernetes.send(pod, "CONT")
+        state, tasks = ended(airflow, "pods", run_id)
+    assert (state, set(tasks.values())) == ("success", {("success", 1)})
+    assert len(sent(kubernetes, run_id)) == 4
+    found = volume.glob("08_reporting/metrics.json/*/metrics.json")
+    assert [json.loads(path.read_text()) for path in found] == [expected, expected]

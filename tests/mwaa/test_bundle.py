@@ -1,0 +1,320 @@
+"""What `make bundle` and `make check` of an MWAA project build, refuse and find."""
+
+import io
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from mwaa import bundle, check
+
+from tests.conftest import ENVIRONMENT, ROOT, answers, edit, kedro_new, run
+
+CONSTRAINTS = ROOT / "layers" / "platforms" / "mwaa" / "mwaa" / "constraints"
+SECRET = "TOP-SECRET"
+DAG = "dags/space_flights_airflow_dag.py"
+
+names = st.text("abcdefgh_", min_size=1, max_size=8)
+refs = st.one_of(
+    names.map("${{oc.env:{}}}".format),
+    names.map("${{airflow.variable:{}}}".format),
+    names.map("${{{}.key}}".format),
+    st.tuples(names, names).map(lambda pair: "${{airflow.connection:{},{}}}".format(*pair)),
+    st.none(),
+)
+plain = st.one_of(
+    st.text(min_size=1).filter(lambda text: not text.startswith("${")),
+    st.integers(),
+    st.booleans(),
+    st.tuples(names, names).map(lambda pair: "${{oc.env:{},{}}}".format(*pair)),
+    st.tuples(names, names).map(lambda pair: "${{{}}}{}".format(*pair)),
+    names.map("${{oc.decode:{}}}".format),
+)
+
+
+def nested(leaves):
+    return st.recursive(
+        leaves, lambda inner: st.dictionaries(names, inner) | st.lists(inner), max_leaves=8
+    )
+
+
+@given(nested(refs))
+def test_references_pass_and_keep_their_values(content):
+    passed = bundle.references("conf/airflow/credentials.yml", yaml.safe_dump(content).encode())
+    assert yaml.safe_load(passed) == content
+
+
+@given(nested(refs), plain, names)
+def test_one_value_that_is_no_reference_is_refused_with_its_key(others, value, key):
+    content = yaml.safe_dump({"others": others, "block": [{key: value}]}).encode()
+    with pytest.raises(SystemExit) as refused:
+        bundle.references("conf/base/credentials/aws.json", content)
+    assert str(refused.value).startswith(
+        f"No bundle: conf/base/credentials/aws.json: the value of block.0.{key} is no reference."
+    )
+
+
+def test_comments_of_credentials_are_left_out():
+    content = b"# key: TOP-SECRET\nwarehouse:\n  con: ${oc.env:URL}  # TOP-SECRET\n"
+    assert bundle.references("conf/base/credentials.yml", content) == (
+        b"warehouse:\n  con: ${oc.env:URL}\n"
+    )
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a: [", b"[default]\nkey = 1\n", b"secret"])
+def test_credentials_that_are_no_yaml_are_refused(content):
+    with pytest.raises(SystemExit, match="credentials.ini: its content is no reference"):
+        bundle.references("dags/credentials.ini", content)
+
+
+@given(st.dictionaries(names, st.binary(max_size=50)))
+def test_an_archive_depends_on_names_and_bytes_only(content):
+    first = bundle.archive(content)
+    with zipfile.ZipFile(io.BytesIO(first)) as written:
+        assert {name: written.read(name) for name in written.namelist()} == content
+    assert bundle.archive(dict(content)) == first
+
+
+@pytest.mark.parametrize(
+    "demand, found",
+    [
+        ("pandas<3", [("pandas", "3.0.5")]),
+        ("Apache_Airflow==3.2.0", [("apache-airflow", "3.3.1")]),
+        ("pandas>=2", []),
+        ("unknown-package==1", []),
+        ('pandas<3; python_version < "3.12"', []),
+    ],
+)
+def test_conflict_with_a_pin_of_mwaa_is_found(demand, found, tmp_path):
+    wheel = tmp_path / "project.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("project-0.1.dist-info/METADATA", f"Requires-Dist: {demand}\n\nText\n")
+    conflicts = check.conflicts(wheel, CONSTRAINTS / "3.3.1.txt")
+    assert [(name, pin) for _, name, pin in conflicts] == found
+
+
+@pytest.fixture(scope="module")
+def created(template, tmp_path_factory):
+    """An MWAA project whose storage is a bucket, and its bundle."""
+    folder = tmp_path_factory.mktemp("mwaa")
+    kedro_new(template, "spaceflights-mwaa", folder, answers())
+    project = folder / "space-flights"
+    edit(project / "conf/airflow/globals.yml", "storage: data", "storage: s3://flights/data")
+    make("bundle", project)
+    return project
+
+
+@pytest.fixture
+def project(created, tmp_path):
+    """A fresh copy of the project with its bundle."""
+    return shutil.copytree(created, tmp_path / "space-flights")
+
+
+def make(verb, project, check=True, **environment):
+    """Call a verb of the project."""
+    return run("make", verb, cwd=project, check=check, env=ENVIRONMENT | environment)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files below a folder, and those in the archives there, at any depth."""
+    found = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    pending = list(found)
+    while pending:
+        name = pending.pop()
+        if zipfile.is_zipfile(io.BytesIO(found[name])):
+            with zipfile.ZipFile(io.BytesIO(found[name])) as archive:
+                inner = {f"{name}/{entry}": archive.read(entry) for entry in archive.namelist()}
+            found |= inner
+            pending += inner
+    return found
+
+
+@pytest.mark.slow
+def test_bundle_has_the_wheel_the_configuration_and_the_dags(created):
+    package = "plugins.zip/space_flights-0.1.0-py3-none-any.whl/space_flights"
+    conf = "plugins.zip/conf-space_flights.zip/conf"
+    bundled = contents(created / "dist" / "mwaa")
+    assert {name for name in bundled if ".whl/" not in name} == {
+        "bundle.json",
+        "dags/.airflowignore",
+        "dags/kedro_dag.py",
+        "dags/kedro_run.py",
+        DAG,
+        "plugins.zip",
+        "plugins.zip/conf-space_flights.zip",
+        f"{conf}/airflow/catalog.yml",
+        f"{conf}/airflow/catalog_spaceflights.yml",
+        f"{conf}/airflow/credentials.yml",
+        f"{conf}/airflow/globals.yml",
+        f"{conf}/base/catalog.yml",
+        f"{conf}/base/globals.yml",
+        f"{conf}/base/parameters.yml",
+        "plugins.zip/logging.yml",
+        "plugins.zip/preload.py",
+        "plugins.zip/space_flights-0.1.0-py3-none-any.whl",
+        "requirements.txt",
+        "startup.sh",
+    }
+    assert f"{package}/pipelines/data_science/nodes.py" in bundled
+    assert bundled["requirements.txt"].decode().splitlines()[1:] == [
+        "/usr/local/airflow/plugins/space_flights-0.1.0-py3-none-any.whl"
+    ]
+    assert len(bundled["plugins.zip"]) < 100_000
+
+
+@pytest.mark.slow
+def test_same_files_give_the_same_bytes_elsewhere_and_later(project):
+    before = contents(project / "dist")
+    shutil.rmtree(project / "dist")
+    for path in project.rglob("*.py"):
+        path.chmod(0o755)
+        os.utime(path, (0, 1_000_000_000))
+    make("bundle", project)
+    assert contents(project / "dist") == before
+
+
+LEFT_OUT = [
+    "conf/local/credentials.yml",
+    "conf/local/credentials.json",
+    "conf/local/deep/secret.txt",
+    "conf/base/.credentials.yml",
+    "conf/base/deep/credentials/aws.yml",
+    "conf/base/secrets.yml",
+    "conf/airflow/token.txt",
+    "conf/airflow/credentials.ini",
+    "conf/credentials.yml",
+    "data/01_raw/keys.csv",
+    ".env",
+    "dags/.env",
+    "plugins/.secret",
+    "src/.env",
+    "src/space_flights/credentials.yml",
+    "mwaa/credentials.yml",
+    "credentials.yaml",
+]
+
+
+@pytest.mark.slow
+def test_no_planted_secret_is_in_any_archive(project):
+    for name in LEFT_OUT:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(f"key: {SECRET}\n")
+    with (project / "conf/airflow/credentials.yml").open("a") as file:
+        file.write(f"# key: {SECRET}\n")
+    make("bundle", project)
+    bundled = contents(project / "dist")
+    assert len(bundled) > 20
+    assert [name for name, content in bundled.items() if SECRET.encode() in content] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "conf/airflow/credentials.yml",
+        "conf/airflow/credentials_aws.yaml",
+        "conf/base/credentials.json",
+        "conf/base/credentials/aws.yml",
+        "conf/prod/credentials.yml",
+        "dags/credentials.json",
+        "plugins/credentials.yml",
+    ],
+)
+def test_credentials_that_are_no_references_are_refused_and_the_bundle_stays(name, project):
+    before = contents(project / "dist")
+    (project / name).parent.mkdir(parents=True, exist_ok=True)
+    (project / name).write_text(json.dumps({"bucket": {"key": SECRET}}))
+    refused = make("bundle", project, check=False)
+    assert f"No bundle: {name}: the value of bucket.key is no reference." in refused.stderr
+    assert refused.returncode and SECRET not in refused.stdout + refused.stderr
+    assert contents(project / "dist") == before
+
+
+@pytest.mark.slow
+def test_credentials_inside_the_package_are_refused(project):
+    (project / "src/space_flights/credentials.json").write_text('{"key": "TOP-SECRET"}')
+    with (project / "pyproject.toml").open("a") as file:
+        file.write('[tool.setuptools.package-data]\nspace_flights = ["*.json"]\n')
+    refused = make("bundle", project, check=False)
+    assert "src/space_flights/credentials.json: the value of key is no reference" in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "file, old, new, said",
+    [
+        ("conf/airflow/globals.yml", "s3://flights/data", "data", "storage is 'data'. Set it to"),
+        ("conf/airflow/globals.yml", "s3://flights/data", "s3://", "storage is 's3://'. Set it to"),
+        (DAG, "'schedule': None", "'schedule': 'daily'", "Airflow does not load dags/"),
+        ("pyproject.toml", "space_flights.__version__", "space_flights.no", "cannot be built"),
+    ],
+)
+def test_project_that_cannot_work_on_mwaa_is_refused(file, old, new, said, project):
+    before = contents(project / "dist")
+    edit(project / file, old, new)
+    refused = make("bundle", project, check=False)
+    assert refused.returncode and said in refused.stderr
+    assert contents(project / "dist") == before
+
+
+@pytest.mark.slow
+def test_project_without_a_dag_is_refused(project):
+    (project / DAG).unlink()
+    refused = make("bundle", project, check=False)
+    assert refused.returncode and "dags/ holds no DAG: run `make dag`" in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["check", "plan", "deploy"])
+def test_stale_or_missing_bundle_is_refused(verb, project):
+    with (project / "src/space_flights/pipelines/reporting/nodes.py").open("a") as file:
+        file.write("# edited\n")
+    stale = make(verb, project, check=False)
+    assert stale.returncode and "has changed since dist/mwaa/ was built: run `make bundle`" in (
+        stale.stderr
+    )
+    shutil.rmtree(project / "dist")
+    missing = make(verb, project, check=False)
+    assert missing.returncode and "no bundle in dist/mwaa/: run `make bundle`" in missing.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["3.3.1", "3.2.1"])
+def test_requirements_resolve_under_the_constraints_of_mwaa(version, created):
+    checked = make("check", created, MWAA_AIRFLOW=version)
+    pins = set((CONSTRAINTS / f"{version}.txt").read_text().splitlines())
+    [pandas] = [line for line in checked.stdout.splitlines() if line.startswith("pandas==")]
+    assert pandas in pins
+    assert checked.stdout.endswith(f"MWAA for Airflow {version} can install this.\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "requirement, said",
+    [
+        ("pandas<3", ["  pandas<3: MWAA has pandas 3.0.5"]),
+        ("great-expectations==1.0.0", ["great-expectations==1.0.0 depends on pandas", "pandas==3"]),
+    ],
+)
+def test_requirement_that_mwaa_cannot_install_is_named(requirement, said, project):
+    with (project / "requirements.txt").open("a") as file:
+        file.write(f"{requirement}\n")
+    make("bundle", project)
+    refused = make("check", project, check=False)
+    assert refused.returncode and "for Airflow 3.3.1" in refused.stderr
+    assert [part for part in said if part not in refused.stderr] == []
+
+
+@pytest.mark.slow
+def test_unknown_version_of_mwaa_is_refused(created):
+    refused = make("check", created, check=False, MWAA_AIRFLOW="2.0.0")
+    assert "has no list for Airflow 2.0.0, only for 3.2.1, 3.3.1." in refused.stderr

@@ -1,0 +1,135 @@
+"""Answers that would give a broken project are refused, all others give a project that imports."""
+
+import keyword
+import re
+import runpy
+import sys
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import GENERATORS, ROOT, answers, cookiecutter, run
+
+PRE_GEN = runpy.run_path(str(ROOT / "hooks" / "pre_gen_project.py"), run_name="hook")
+STARTER = "astro-airflow-iris"
+REFUSED_NAMES = {
+    "empty": "",
+    "too-short": "x",
+    "keyword": "import",
+    "keyword-in-capitals": "Class",
+    "standard-library": "email",
+    "dependency": "pandas",
+    "airflow": "Airflow",
+    "tests-folder": "tests",
+    "leading-digit": "1project",
+    "leading-underscore": "_project",
+    "trailing-hyphen": "project-",
+    "single-quote": "a'project",
+    "double-quote": 'a"project',
+    "braces": "a {{ project }}",
+    "statement": "a {% project %}",
+    "backslash": "a\\project",
+    "newline": "a\nproject",
+    "trailing-newline": "project\n",
+    "slash": "../project",
+    "dollar": "a $(project)",
+    "no-identifier": "projet²",
+    "non-ascii": "prévision",
+    "emoji": "project 🚀",
+}
+REFUSED_ANSWERS = {
+    "repo-with-slash": {"repo_name": "a/project"},
+    "repo-above": {"repo_name": ".."},
+    "repo-with-capitals": {"repo_name": "Project"},
+    "package-with-hyphen": {"python_package": "a-project"},
+    "package-with-dot": {"python_package": "a.project"},
+    "package-keyword": {"python_package": "lambda"},
+    "package-of-python": {"python_package": "json"},
+    "package-non-ascii": {"python_package": "prévision"},
+}
+# Ours, then those of Kedro and of cookiecutter, which refuse some names before we are asked.
+ERROR = (
+    "Project not created|Validation error for question"
+    "|is an invalid (value for project name|Python package name)|Unable to render variable"
+    "|unexpected '[%]'|TemplateSyntaxError|directory already exists"
+)
+REFUSED = {name: answers(text) | {"project_name": text} for name, text in REFUSED_NAMES.items()}
+REFUSED |= {name: answers("A project") | given for name, given in REFUSED_ANSWERS.items()}
+
+
+def derived(name: str) -> dict[str, str]:
+    return answers(name) | {"project_name": name}
+
+
+@pytest.mark.parametrize("given_answers", REFUSED.values(), ids=REFUSED)
+def test_hook_refuses(given_answers):
+    assert PRE_GEN["problem"](**given_answers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("generator", GENERATORS, ids=lambda generator: generator.__name__)
+@pytest.mark.parametrize("given_answers", REFUSED.values(), ids=REFUSED)
+def test_generator_refuses_with_one_error_and_leaves_nothing(
+    generator, given_answers, template, tmp_path
+):
+    done = generator(template, STARTER, tmp_path, given_answers, check=False)
+    assert done.returncode != 0
+    assert re.search(ERROR, done.stdout + done.stderr)
+    left = {path.name for path in tmp_path.rglob("*")} - {"answers.yml"}
+    assert left <= {"a"}  # cookiecutter makes the empty folder a/ for the repo_name a/project
+
+
+@pytest.mark.parametrize("generator", GENERATORS, ids=lambda generator: generator.__name__)
+def test_existing_folder_is_refused_and_stays_as_it_is(generator, template, tmp_path):
+    note = tmp_path / "a-project" / "notes" / "note.txt"
+    note.parent.mkdir(parents=True)
+    note.write_text("mine")
+    done = generator(template, STARTER, tmp_path, answers("A project"), check=False)
+    assert done.returncode != 0
+    assert re.search("a-project.* (already exists|is not empty)", done.stdout + done.stderr)
+    found = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "answers.yml"]
+    assert found == [note] and note.read_text() == "mine"
+
+
+def test_keywords_modules_of_python_and_names_that_a_project_uses_are_refused():
+    names = {*keyword.kwlist, *sys.stdlib_module_names}
+    for project in (ROOT / "starters").glob("*/{{ cookiecutter.repo_name }}"):
+        names |= {path.name for path in project.iterdir() if path.is_dir()}
+        names |= {path.stem for path in project.glob("dags/*.py")}
+    names = {name for name in names if re.fullmatch("[a-z][a-z0-9_]*[a-z0-9]", name)}
+    assert names - set(PRE_GEN["REFUSED"]) == set()
+    assert all(PRE_GEN["problem"](**derived(name)) for name in PRE_GEN["REFUSED"])
+
+
+letters = st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Z", "C"))
+plausible = st.text(st.sampled_from("abcXYZ019 -_é²'\"{}\\\n"), max_size=12)
+
+
+@given(st.one_of(st.text(letters, max_size=20), plausible))
+@example("ab\n")
+@example("ª²")
+def test_accepted_name_makes_a_valid_package_of_its_own(name):
+    given_answers = derived(name)
+    if PRE_GEN["problem"](**given_answers) is None:
+        package = given_answers["python_package"]
+        assert package.isidentifier() and package.isascii()
+        assert not keyword.iskeyword(package) and package not in sys.stdlib_module_names
+        assert re.fullmatch(r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]", package)
+        assert "\n" not in given_answers["project_name"]
+
+
+accepted_names = plausible.filter(lambda name: PRE_GEN["problem"](**derived(name)) is None)
+
+
+@pytest.mark.slow
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(name=accepted_names)
+def test_accepted_name_gives_a_project_that_imports(name, template, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("accepted")
+    cookiecutter(template, STARTER, folder, {"project_name": name})
+    [project] = folder.iterdir()
+    package = derived(name)["python_package"]
+    registry = f"import {package}.pipeline_registry, {package}.settings"
+    run(sys.executable, "-c", registry, cwd=project / "src")
+    assert (project / "dags" / f"{package}_airflow_dag.py").is_file()

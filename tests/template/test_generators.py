@@ -1,0 +1,253 @@
+"""kedro new, cookiecutter and copier create the same project."""
+
+import zipfile
+
+import pytest
+
+from compose import STARTERS
+from tests.conftest import NAME, answers, cookiecutter, copier_copy, files, kedro_new, run
+
+FOLDER = "space-flights"
+
+
+def by_directory(starter, template, installed, cwd):
+    run(
+        "kedro",
+        "new",
+        "--starter",
+        template,
+        f"--directory=starters/{starter}",
+        "--name",
+        NAME,
+        cwd=cwd,
+    )
+
+
+def by_git_url(starter, template, installed, cwd):
+    url = f"git+file://{template}"
+    command = [
+        "kedro",
+        "new",
+        "--starter",
+        url,
+        "--checkout=main",
+        f"--directory=starters/{starter}",
+    ]
+    run(*command, "--name", NAME, cwd=cwd)
+
+
+def by_alias(starter, template, installed, cwd):
+    run(installed / "kedro", "new", "--starter", starter, "--name", NAME, cwd=cwd)
+
+
+def by_config(starter, template, installed, cwd):
+    kedro_new(template, starter, cwd, answers())
+
+
+def interactively(starter, template, installed, cwd):
+    command = ["kedro", "new", "--starter", template, f"--directory=starters/{starter}"]
+    run(*command, cwd=cwd, input=f"{NAME}\n")
+
+
+def by_cookiecutter_from_the_root(starter, template, installed, cwd):
+    choice = list(STARTERS).index(starter) + 1
+    run("cookiecutter", template, cwd=cwd, input=f"{choice}\n{NAME}\n\n\n")
+
+
+def by_cookiecutter_directory(starter, template, installed, cwd):
+    cookiecutter(template, starter, cwd, {"project_name": NAME})
+
+
+def by_copier(starter, template, installed, cwd):
+    copier_copy(template, starter, cwd, answers())
+
+
+WAYS = [
+    by_git_url,
+    by_alias,
+    by_config,
+    interactively,
+    by_cookiecutter_from_the_root,
+    by_cookiecutter_directory,
+    by_copier,
+]
+
+
+@pytest.fixture(scope="session")
+def reference(template, installed, tmp_path_factory):
+    """The files of a project of each starter, created by `kedro new --directory`."""
+
+    def create(starter):
+        if starter not in created:
+            folder = tmp_path_factory.mktemp("reference")
+            by_directory(starter, template, installed, folder)
+            created[starter] = files(folder / FOLDER)
+        return created[starter]
+
+    created = {}
+    return create
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_projects_have_the_same_bytes_and_modes(
+    way, starter, template, installed, reference, tmp_path
+):
+    way(starter, template, installed, tmp_path)
+    assert files(tmp_path / FOLDER) == reference(starter)
+
+
+def test_copier_keeps_its_answers(template, tmp_path):
+    copier_copy(template, "spaceflights-astro", tmp_path, answers())
+    kept = (tmp_path / FOLDER / ".copier-answers.yml").read_text().splitlines()
+    assert "project_name: Space Flights" in kept and "starter: spaceflights-astro" in kept
+
+
+PLATFORM_FILES = {
+    "astro": {
+        ".astro/config.yaml",
+        ".astro/dag_integrity_exceptions.txt",
+        ".astro/test_dag_integrity_default.py",
+        ".dockerignore",
+        ".env",
+        "Dockerfile",
+        "airflow_settings.yaml",
+        "docker-compose.override.yml",
+        "include/.gitkeep",
+        "packages.txt",
+    },
+    "mwaa": {
+        "mwaa/bucket.py",
+        "mwaa/bundle.py",
+        "mwaa/check.py",
+        "mwaa/constraints/3.2.1.txt",
+        "mwaa/constraints/3.3.1.txt",
+        "mwaa/data.py",
+        "mwaa/deploy.py",
+        "mwaa/environment.yaml",
+        "mwaa/startup.sh",
+    },
+    "k8s": {
+        ".dockerignore",
+        "Dockerfile",
+        "dags/kedro_pod.py",
+        "dags/pod.yaml",
+        "dags/run_in_pod.py",
+        "deploy/airflow.Dockerfile",
+        "deploy/cluster.py",
+        "deploy/data.yaml",
+        "deploy/images.py",
+        "deploy/overlays.py",
+        "deploy/postgresql.yaml",
+        "deploy/raw_data.py",
+        "deploy/runs.py",
+        "deploy/tools.py",
+        "deploy/values.yaml",
+        "plugins/preload_pods.py",
+        "tests/dags/test_pods.py",
+    }
+    | {
+        f"deploy/overlays/{overlay}.yaml"
+        for overlay in (
+            "airflow-cfg",
+            "celery-autoscaling",
+            "dags-git-bundle",
+            "dags-git-sync",
+            "executor-celery-rabbitmq",
+            "executor-celery-redis",
+            "executor-kubernetes",
+            "flower",
+            "high-availability",
+            "ingress-tls",
+            "laptop",
+            "network-policies",
+            "pgbouncer",
+            "quotas",
+            "secrets-vault",
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("platform", PLATFORM_FILES)
+def test_project_has_the_expected_files_and_only_those(platform, reference):
+    package = "src/space_flights"
+    pipelines = {
+        f"{package}/pipelines/{name}/{file}.py"
+        for name in ("data_processing", "data_science", "reporting")
+        for file in ("__init__", "nodes", "pipeline")
+    }
+    assert set(reference(f"spaceflights-{platform}")) == pipelines | PLATFORM_FILES[platform] | {
+        ".github/workflows/ci.yml",
+        ".github/workflows/deploy.yml",
+        ".gitignore",
+        "Makefile",
+        "README.md",
+        "conf/airflow/airflow.yml",
+        "conf/airflow/catalog.yml",
+        "conf/airflow/catalog_spaceflights.yml",
+        "conf/airflow/credentials.yml",
+        "conf/airflow/dag.py.j2",
+        "conf/airflow/globals.yml",
+        "conf/base/catalog.yml",
+        "conf/base/globals.yml",
+        "conf/base/parameters.yml",
+        "conf/local/.gitkeep",
+        "conf/logging.yml",
+        "dags/.airflowignore",
+        "dags/kedro_dag.py",
+        "dags/kedro_run.py",
+        "dags/space_flights_airflow_dag.py",
+        "data/01_raw/companies.csv",
+        "data/01_raw/reviews.csv",
+        "data/01_raw/shuttles.xlsx",
+        "plugins/preload.py",
+        "pyproject.toml",
+        "requirements-dev.txt",
+        "requirements.txt",
+        f"{package}/__init__.py",
+        f"{package}/__main__.py",
+        f"{package}/airflow_credentials.py",
+        f"{package}/airflow_settings.py",
+        f"{package}/pipeline_registry.py",
+        f"{package}/pipelines/__init__.py",
+        f"{package}/settings.py",
+        "tests/__init__.py",
+        "tests/conftest.py",
+        "tests/test_conf.py",
+        "tests/dags/__init__.py",
+        "tests/dags/test_dag.py",
+        "tests/test_pipelines.py",
+    }
+
+
+def test_no_project_holds_a_placeholder(reference, starter):
+    left = [
+        name
+        for name, (_, content) in reference(starter).items()
+        if name != "conf/airflow/dag.py.j2" and b"cookiecutter" in content
+    ]
+    assert left == []
+
+
+def test_alias_gives_our_starter_in_silence(installed, tmp_path):
+    environment = {"PATH": f"{installed}:/usr/bin:/bin", "DO_NOT_TRACK": "1", "HOME": str(tmp_path)}
+    command = ["kedro", "new", "--starter=astro-airflow-iris", "--name", NAME]
+    done = run(installed / command[0], *command[1:], cwd=tmp_path, env=environment)
+    output = (done.stdout + done.stderr).lower()
+    assert [word for word in ("ignored", "warning", "deprecat") if word in output] == []
+    assert (tmp_path / FOLDER / "dags" / "space_flights_airflow_dag.py").is_file()
+
+
+def test_kedro_lists_the_starters_with_their_origin(installed, tmp_path):
+    listed = run(installed / "kedro", "starter", "list", cwd=tmp_path).stdout
+    official, ours = listed.split("Starters from kedro_airflow_starters")
+    assert [name for name in STARTERS if f"{name}:" not in ours] == []
+    assert [name for name in STARTERS if f"{name}:" in official] == []
+
+
+def test_installed_package_contains_no_source_of_the_starters(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {
+        "kedro_airflow_starters"
+    }
+    assert [name for name in names if "layers" in name or "__pycache__" in name] == []
