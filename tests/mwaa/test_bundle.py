@@ -11,8 +11,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from mwaa import bundle, check
 
+from mwaa import bundle, check
 from tests.conftest import ENVIRONMENT, ROOT, answers, edit, kedro_new, run
 
 CONSTRAINTS = ROOT / "layers" / "platforms" / "mwaa" / "mwaa" / "constraints"

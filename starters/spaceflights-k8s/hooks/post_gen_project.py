@@ -6,6 +6,7 @@ wrong, the project stays: the message says which command writes the DAG later.
 
 import ast
 import gc
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -46,7 +47,7 @@ class StandIn(types.ModuleType):
 
     __ror__ = __getitem__ = __or__
 
-    def __mro_entries__(self, bases: tuple) -> tuple:
+    def __mro_entries__(self, bases: tuple[type, ...]) -> tuple[type, ...]:
         return ()
 
 
@@ -56,7 +57,9 @@ class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, packages: set[str]) -> None:
         self.packages = packages
 
-    def find_spec(self, fullname: str, path: object = None, target: object = None):
+    def find_spec(
+        self, fullname: str, path: object = None, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
         if fullname.partition(".")[0] in self.packages:
             return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
         return None
@@ -75,7 +78,7 @@ def imported_packages(source: Path) -> set[str]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 packages |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
                 packages.add(node.module.partition(".")[0])
     return packages
 
@@ -88,15 +91,11 @@ def write_dag(project: Path) -> None:
     sys.meta_path.insert(0, StandInFinder(libraries | {"requests"}))  # no plugin gets a network
 
     from kedro.framework.startup import bootstrap_project
-    from kedro_airflow.plugin import create
 
-    template = project / "conf" / ENV / "dag.py.j2"
+    metadata = bootstrap_project(project)
+    create = importlib.import_module(f"{package.name}.airflow_dag.create").create
     with redirect_stdout(io.StringIO()):
-        create.main(
-            ["--env", ENV, "--target-dir", "dags", "--jinja-file", str(template)],
-            obj=bootstrap_project(project),
-            standalone_mode=False,
-        )
+        create.main([], obj=metadata, standalone_mode=False)
 
 
 def main() -> None:

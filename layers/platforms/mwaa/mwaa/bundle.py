@@ -49,7 +49,7 @@ def main() -> None:
     plugins |= {
         wheel_name: archive(wheel),
         f"conf-{package}.zip": archive(configuration),
-        "logging.yml": (PROJECT / "conf" / "logging.yml").read_bytes(),
+        "logging.yml": (PROJECT / "conf" / "airflow" / "logging.yml").read_bytes(),
     }
     requirements = (
         "# The project, from plugins.zip, and what it requires. MWAA adds its own constraints.\n"
