@@ -91,7 +91,7 @@ def deploy(bucket: Bucket, mwaa: Any, environment: dict[str, Any], dry_run: bool
     listing = bucket.s3.get_paginator("list_objects_v2").paginate(
         Bucket=bucket.name, Prefix=f"{folder}/"
     )
-    for key in listing.search("Contents[].Key"):
+    for key in listing.search("Contents[].Key"):  # None for an empty folder
         if key and key not in objects and not key.endswith("/"):
             print(f"left      s3://{bucket.name}/{key}, which is not in the bundle")
     packages = [key for key in changed if key in NAMED]
