@@ -18,6 +18,9 @@ test: .venv/test ## Run all tests (as root, on Debian: installs podman, PostgreS
 test-fast: .venv/test ## Run the tests that take seconds and need no root
 	.venv/bin/python -m pytest -m "not slow"
 
+lint: .venv/test ## Run the checks of a commit: ruff, mypy, and whether starters/ is up to date
+	.venv/bin/pre-commit run --all-files
+
 starters: ## Write starters/ from layers/
 	$(PYTHON) compose.py
 
@@ -37,4 +40,4 @@ bench: .venv/test ## Measure creation, reading DAG files and running them, besid
 	@$(UV) install --quiet --compile-bytecode --group $(notdir $@) $(ALSO)
 	@touch $@
 
-.PHONY: help demo test test-fast starters docs bench
+.PHONY: help demo test test-fast lint starters docs bench

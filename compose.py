@@ -11,6 +11,9 @@ import shutil
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).resolve().parent
 EXAMPLES = {
@@ -35,7 +38,6 @@ JOINED = {
     ".gitignore",
     "Makefile",
     "README.md",
-    "airflow_settings.py",  # until the settings of pods are a file of their own
     "requirements-dev.txt",
     "requirements.txt",
 }
@@ -64,7 +66,62 @@ def compose(example: str, platform: str) -> dict[str, bytes]:
                 files[name] += path.read_bytes()
             else:
                 sys.exit(f"layers/{source}: a layer below has this file; give it another name")
+    schema = json.dumps(json_schema(settings(files))) + "\n"
+    files[f"{PROJECT}/conf/airflow/schema.json"] = schema.encode()
     return files
+
+
+def settings(files: dict[str, bytes]) -> dict[str, dict[str, Any]]:
+    """Join the tables of the settings that a starter's airflow.yml may have."""
+    tables: dict[str, dict[str, Any]] = {}
+    for name in sorted(files):
+        if re.search(r"/airflow_dag/settings\w*\.yml$", name):
+            for table, rows in yaml.safe_load(files[name]).items():
+                tables.setdefault(table, {}).update(rows)
+    return tables
+
+
+def json_schema(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Describe airflow.yml for editors, by the tables of its settings."""
+
+    def described(*names: str) -> dict[str, Any]:
+        properties = {}
+        for key, (kind, meaning, *_) in [row for name in names for row in tables[name].items()]:
+            schema = dict(tables["kinds"][kind.removesuffix(" or null")])
+            schema.pop("accepts", None)
+            if kind.endswith(" or null"):
+                schema = {"anyOf": [schema, {"type": "null"}]}
+            properties[key] = {"description": meaning, **schema}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+
+    section = described("dag", "graph", "task")
+    field = {"anyOf": [described("param"), {"type": "null"}]}
+    section["properties"] |= {
+        "tasks": {"type": "object", "additionalProperties": described("task")},
+        "params": {"type": "object", "additionalProperties": field},
+    }
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "type": "object",
+        "additionalProperties": section,
+    }
+
+
+def documented(starter: str, *names: str, without: set[str] = frozenset()) -> list[str]:
+    """Write these tables of settings for the documentation, with their values as created."""
+    files = compose(*STARTERS[starter])
+    text = files[f"{PROJECT}/conf/airflow/airflow.yml"].decode()
+    created = dict(
+        re.findall(r"^  (\w+): (.+?)(?:  #.*)?$", re.sub(r"{{.*?}}", "my-project", text), re.M)
+    )
+    rows = ["| key | accepted | as created |", "|---|---|---|"]
+    for key, (_, meaning, *default) in [
+        row for name in names for row in settings(files)[name].items()
+    ]:
+        if key not in without:
+            value = created.get(key, *default or [""]).strip('"')
+            rows.append(f"| `{key}` | {meaning} | {f'`{value}` ' if value else ''}|")
+    return rows
 
 
 def stale(starter: Path, files: dict[str, bytes]) -> list[str]:
@@ -87,6 +144,8 @@ def lists() -> dict[str, str]:
         name: (EXAMPLES[example], PLATFORMS[platform])
         for name, (example, platform) in STARTERS.items()
     }
+    base = settings(compose(*STARTERS["spaceflights-astro"]))
+    everywhere = {key for name in ("dag", "graph", "task") for key in base[name]}
     templates = {
         name: {"path": f"./starters/{name}", "title": name, "description": f"{example}, on {where}"}
         for name, (example, where) in starters.items()
@@ -113,6 +172,19 @@ def lists() -> dict[str, str]:
             *(f"    {name}: {rule}" for name, rule in rules.items()),
             f"    taken: {json.dumps(hook['TAKEN'])}",
         ],
+        "docs/change.md": [
+            "Of the DAG:",
+            "",
+            *documented("spaceflights-astro", "dag", "graph"),
+            "",
+            "Of its tasks:",
+            "",
+            *documented("spaceflights-astro", "task"),
+            "| `tasks` | settings of some tasks, see below | |",
+            "| `params` | fields of the trigger form, see below | |",
+            "",
+        ],
+        "docs/kubernetes.md": documented("spaceflights-k8s", "dag", "task", without=everywhere),
         "hooks/pre_gen_project.py": ['REFUSED = """', textwrap.fill(refused, 99), '""".split()'],
         "layers/prompts.yml": [f"  regex_validator: {pattern}", f"  error_message: {words}"],
     }

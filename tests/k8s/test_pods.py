@@ -50,10 +50,8 @@ def create(name, settings, storage, folder, runner="pod"):
     edit(file, "retries: 2", "retries: 1")
     edit(file, "retry_delay: 1m", "retry_delay: 1s")
     file.write_text(file.read_text() + settings)
-    command = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
     pipelines = "__default__,reporting" if "\nreporting:" in settings else "__default__"
-    command += ["--jinja-file=conf/airflow/dag.py.j2", f"--pipelines={pipelines}"]
-    run(*command, cwd=project)
+    run("kedro", "airflow", "create", f"--pipelines={pipelines}", cwd=project)
     return project
 
 

@@ -146,8 +146,11 @@ def test_bundle_has_the_wheel_the_configuration_and_the_dags(created):
     assert {name for name in bundled if ".whl/" not in name} == {
         "bundle.json",
         "dags/.airflowignore",
-        "dags/kedro_dag.py",
-        "dags/kedro_run.py",
+        "dags/space_flights_airflow/__init__.py",
+        "dags/space_flights_airflow/dag.py",
+        "dags/space_flights_airflow/kedro_internals.py",
+        "dags/space_flights_airflow/model.py",
+        "dags/space_flights_airflow/run.py",
         DAG,
         "plugins.zip",
         "plugins.zip/conf-space_flights.zip",

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 import compose
-from tests.conftest import ROOT, run
+from tests.conftest import ROOT, edit
 
 LISTS = compose.lists()
 
@@ -15,16 +15,23 @@ LISTS = compose.lists()
 @pytest.fixture
 def copy(tmp_path):
     """What compose.py reads and writes, to be changed."""
-    for name in ("compose.py", *LISTS):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in ("layers", "hooks"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in LISTS:
         shutil.copy(ROOT / name, tmp_path / name)
-    shutil.copytree(ROOT / "hooks", tmp_path / "hooks", dirs_exist_ok=True)
-    shutil.copytree(ROOT / "layers", tmp_path / "layers", dirs_exist_ok=True)
     return tmp_path
 
 
-def compose_in(folder, *options):
-    return run(sys.executable, "compose.py", *options, cwd=folder, check=False)
+@pytest.fixture
+def compose_py(copy, monkeypatch, capsys):
+    """Run compose.py in the copy; gives the status, and what it prints."""
+
+    def run_compose(*options):
+        monkeypatch.setattr(compose, "ROOT", copy)
+        monkeypatch.setattr(sys, "argv", ["compose.py", *options])
+        return compose.main(), *capsys.readouterr()
+
+    return run_compose
 
 
 @pytest.mark.parametrize("file", LISTS)
@@ -39,40 +46,37 @@ def test_list_is_as_composed(file):
         ("cookiecutter.json", "on Kubernetes", "in pods"),
         ("copier.yml", "choices: [astro-airflow-iris, ", "choices: ["),
         ("copier.yml", "[a-z][a-z0-9_]*[a-z0-9]", "[a-z0-9_]+"),
-        ("hooks/pre_gen_project.py", " pandas ", " "),
+        ("hooks/pre_gen_project.py", "pandas", ""),
         ("layers/prompts.yml", "regex_validator: ", "regex_validator: .*"),
     ],
 )
-def test_check_names_a_stale_list_and_compose_writes_it(copy, file, old, new):
-    compose_in(copy)
-    text = (copy / file).read_text()
-    assert old in text
-    (copy / file).write_text(text.replace(old, new))
-    checked = compose_in(copy, "--check")
-    assert checked.returncode == 1 and file in checked.stdout.splitlines()
-    assert checked.stderr == "Not what layers/ and hooks/ give: run `python compose.py`\n"
-    assert compose_in(copy).returncode == 0
-    assert (copy / file).read_text() == text
-    assert compose_in(copy, "--check").stdout == ""
+def test_check_names_a_stale_list_and_compose_writes_it(copy, compose_py, file, old, new):
+    edit(copy / file, old, new)
+    status, stdout, stderr = compose_py("--check")
+    assert status == 1 and file in stdout.splitlines()
+    assert stderr == "Not what layers/ and hooks/ give: run `python compose.py`\n"
+    assert compose_py()[0] == 0
+    assert (copy / file).read_text() == LISTS[file]
+    assert compose_py("--check") == (0, "", "")
 
 
-def test_new_refused_name_reaches_every_hook(copy):
-    with (copy / "layers" / "refused_names.txt").open("a") as names:
-        names.write("zope\n")
-    compose_in(copy)
+def test_new_refused_name_reaches_every_hook(copy, compose_py):
+    edit(copy / "layers" / "refused_names.txt", "zoneinfo\n", "zoneinfo\nzope\n")
+    compose_py()
     hooks = [copy / "hooks", *(copy / "starters" / name / "hooks" for name in compose.STARTERS)]
     for folder in hooks:
         assert " zope\n" in (folder / "pre_gen_project.py").read_text()
 
 
-def test_file_that_two_layers_have_is_refused_unless_it_is_joined_or_replaces(copy):
+def test_file_that_two_layers_have_is_refused_unless_it_is_joined_or_replaces(copy, compose_py):
     plugin = copy / "layers" / "platforms" / "astro" / "plugins" / "preload.py"
     plugin.parent.mkdir()
     plugin.write_text("")
-    refused = compose_in(copy)
-    assert refused.returncode == 1 and refused.stderr == (
+    with pytest.raises(SystemExit) as refused:
+        compose_py()
+    assert refused.value.code == (
         "layers/platforms/astro/plugins/preload.py: a layer below has this file; "
-        "give it another name\n"
+        "give it another name"
     )
 
 

@@ -34,20 +34,20 @@ dags data dataclasses datetime dbm decimal def del deploy difflib dis distutils 
 email encodings ensurepip enum errno except faulthandler fcntl filecmp fileinput finally fnmatch
 for fractions from fsspec ftplib functools gc genericpath getopt getpass gettext glob global
 graphlib grp gzip hashlib heapq hmac html http idlelib if imaplib imghdr imp import importlib in
-include inspect io ipaddress is itertools json kedro kedro_airflow kedro_dag kedro_datasets
-kedro_pod kedro_run kedro_telemetry keyword lambda lib2to3 linecache locale logging lzma mailbox
-mailcap marshal math matplotlib mimetypes mmap modulefinder msilib msvcrt multiprocessing mwaa
-netrc nis nntplib nonlocal not nt ntpath nturl2path numbers numpy omegaconf opcode openpyxl
-operator optparse or os ossaudiodev pandas pass pathlib pdb pickle pickletools pip pipes pkgutil
-platform plistlib plugins poplib posix posixpath pprint profile pstats pty pwd py_compile pyarrow
-pyclbr pydoc pydoc_data pyexpat pytest queue quopri raise random re readline reprlib resource
-return rlcompleter run_in_pod runpy s3fs sched secrets select selectors setuptools shelve shlex
-shutil signal site sklearn smtpd smtplib sndhdr socket socketserver spwd sqlite3 src sre_compile
-sre_constants sre_parse ssl stat statistics string stringprep struct subprocess sunau symtable sys
-sysconfig syslog tabnanny tarfile telnetlib tempfile termios test tests textwrap this threading
-time timeit tkinter token tokenize tomllib trace traceback tracemalloc try tty turtle turtledemo
-types typing unicodedata unittest urllib uu uuid venv warnings wave weakref webbrowser wheel while
-winreg winsound with wsgiref xdrlib xml xmlrpc yield zipapp zipfile zipimport zlib zoneinfo
+include inspect io ipaddress is itertools json kedro kedro_airflow kedro_datasets kedro_telemetry
+keyword lambda lib2to3 linecache locale logging lzma mailbox mailcap marshal math matplotlib
+mimetypes mmap modulefinder msilib msvcrt multiprocessing mwaa netrc nis nntplib nonlocal not nt
+ntpath nturl2path numbers numpy omegaconf opcode openpyxl operator optparse or os ossaudiodev
+pandas pass pathlib pdb pickle pickletools pip pipes pkgutil platform plistlib plugins poplib posix
+posixpath pprint profile pstats pty pwd py_compile pyarrow pyclbr pydoc pydoc_data pyexpat pytest
+queue quopri raise random re readline reprlib resource return rlcompleter runpy s3fs sched secrets
+select selectors setuptools shelve shlex shutil signal site sklearn smtpd smtplib sndhdr socket
+socketserver spwd sqlite3 src sre_compile sre_constants sre_parse ssl stat statistics string
+stringprep struct subprocess sunau symtable sys sysconfig syslog tabnanny tarfile telnetlib
+tempfile termios test tests textwrap this threading time timeit tkinter token tokenize tomllib
+trace traceback tracemalloc try tty turtle turtledemo types typing unicodedata unittest urllib uu
+uuid venv warnings wave weakref webbrowser wheel while winreg winsound with wsgiref xdrlib xml
+xmlrpc yield zipapp zipfile zipimport zlib zoneinfo
 """.split()
 # compose.py end
 

@@ -143,13 +143,14 @@ def show_in_groups(pipeline: Pipeline, package: str, tasks: Mapping[KedroNode, T
         else ("task", task.id)
         for node, task in tasks.items()
     }
-    members: dict[str, list[Task]] = {}
-    for node, ((kind, name), *others) in join_cycles(pipeline, labels).items():
-        if kind in ("namespace", "pipeline") and not others:
-            members.setdefault(re.sub(r"[^\w-]+", "_", name), []).append(tasks[node])
-    shown = {name: found for name, found in members.items() if len(found) > 1}
-    ids = unique_ids([*dict.fromkeys(task.id for task in tasks.values()), *shown])[-len(shown) :]
-    for id, found in zip(ids, shown.values(), strict=bool(shown)):
+    members: dict[tuple[str, str], list[Task]] = {}
+    for node, (key, *others) in join_cycles(pipeline, labels).items():
+        if key[0] in ("namespace", "pipeline") and not others:
+            members.setdefault(key, []).append(tasks[node])
+    shown = {key: found for key, found in members.items() if len(found) > 1}
+    ids = list(dict.fromkeys(task.id for task in tasks.values()))
+    names = [re.sub(r"[^\w-]+", "_", name) for _, name in shown]
+    for id, found in zip(unique_ids([*ids, *names])[len(ids) :], shown.values(), strict=True):
         for task in found:
             task.group = id
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from difflib import get_close_matches
+from importlib import import_module
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ KEYWORDS: dict[str, Callable[[Any, Any], bool]] = {
     "minimum": lambda value, least: value >= least,
     "minLength": lambda value, least: len(value) >= least,
     "minItems": lambda value, least: len(value) >= least,
+    "maxItems": lambda value, most: len(value) <= most,
     "pattern": lambda value, pattern: re.fullmatch(pattern, value) is not None,
     "items": lambda value, schema: all(fits(item, schema) for item in value),
     "propertyNames": lambda value, schema: all(fits(name, schema) for name in value),
@@ -174,12 +176,14 @@ def schedule(value: str) -> str | timedelta:
     return duration(value) if re.fullmatch(r"(\d+[dhms])+", value) else value
 
 
-CONVERTERS = {
+CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "duration": duration,
     "moment": moment,
     "schedule": schedule,
     "timezone": lambda value: ZoneInfo(value).key,
 }
+for path in sorted(Path(__file__).parent.glob("settings_*.py")):
+    CONVERTERS |= import_module(f"{__package__}.{path.stem}").CONVERTERS
 
 
 def check_field(where: str, name: str, given: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
