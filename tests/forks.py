@@ -31,15 +31,16 @@ for number, path in enumerate(streams):
 os.environ.clear()
 os.environ.update(environment)
 os.chdir(folder)
-code = 0
 try:
     runpy.run_path(sys.argv[0], run_name="__main__")
+    code = 0
 except SystemExit as exit:
-    code = exit.code
+    code = exit.code or 0
 except BaseException:
-    code = traceback.print_exc() or 1
-print(end="", flush=True)
-os._exit(code if isinstance(code, int) else print(code, file=sys.stderr) or 1)
+    traceback.print_exc()
+    code = 1
+sys.stdout.flush()
+os._exit(code)  # a usual end would touch, and so copy, all of the memory
 """
 
 
@@ -80,9 +81,7 @@ class Forks:
             request = [command, str(cwd), dict(env), *map(str, streams)]
             print(json.dumps(request), file=self.server.stdin, flush=True)
             code = int(self.server.stdout.readline())
-            done = subprocess.CompletedProcess(
-                command, code, stdout.read_text(), stderr.read_text()
-            )
+            printed = stdout.read_text(), stderr.read_text()
         if check and code:
-            pytest.fail(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
-        return done
+            pytest.fail("\n".join([" ".join(command), *printed]))
+        return subprocess.CompletedProcess(command, code, *printed)
