@@ -18,10 +18,13 @@ test: .venv/test ## Run all tests (as root, on Debian: installs podman, PostgreS
 test-fast: .venv/test ## Run the tests that take seconds and need no root
 	.venv/bin/python -m pytest -m "not slow"
 
+lint: .venv/test ## Run the checks of a commit: ruff, mypy, and whether starters/ is up to date
+	.venv/bin/pre-commit run --all-files
+
 starters: ## Write starters/ from layers/
 	$(PYTHON) compose.py
 
-docs: .venv/test ## Build the documentation into site/
+docs: .venv/docs ## Build the documentation into site/
 	.venv/bin/python -m mkdocs build --strict
 
 bench: .venv/test ## Measure creation, reading DAG files and running them, beside kedro-airflow's
@@ -29,11 +32,12 @@ bench: .venv/test ## Measure creation, reading DAG files and running them, besid
 	.venv/bin/python benchmarks/parsing.py
 	.venv/bin/python benchmarks/runs.py
 
-.venv/test: EXAMPLES = $(addprefix -r ,$(wildcard layers/base/requirements.txt layers/examples/*/requirements.txt layers/platforms/*/requirements.txt))
-.venv/demo .venv/test: pyproject.toml
+.venv/demo: ALSO = .
+.venv/test: ALSO = . $(addprefix -r ,$(wildcard layers/base/requirements.txt layers/examples/*/requirements.txt layers/platforms/*/requirements.txt))
+.venv/demo .venv/docs .venv/test: pyproject.toml
 	@test -x .venv/bin/uv || { $(PYTHON) -m venv .venv && .venv/bin/pip install --quiet uv; }
 	@echo "Installing into .venv (the first time takes a few minutes)"
-	@$(UV) install --quiet --compile-bytecode --group $(notdir $@) $(EXAMPLES) .
+	@$(UV) install --quiet --compile-bytecode --group $(notdir $@) $(ALSO)
 	@touch $@
 
-.PHONY: help demo test test-fast starters docs bench
+.PHONY: help demo test test-fast lint starters docs bench

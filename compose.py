@@ -1,14 +1,26 @@
-"""Write starters/ from layers/: `python compose.py`, or `--check` to only compare the two.
+"""Write starters/ and the lists of starters and rules for names: `python compose.py`.
 
-A starter is an example on a platform on the base. A file that several of these layers have is
-their texts joined in that order; nearly every file has one owner.
+A starter is an example on a platform on the base. With `--check` nothing is written, and the files
+that are not as they would be are named.
 """
 
+import json
+import re
+import runpy
 import shutil
 import sys
+import textwrap
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).resolve().parent
+EXAMPLES = {
+    "iris": "Classify iris flowers",
+    "spaceflights": "Predict the price of spaceflights, with plots",
+}
+PLATFORMS = {"astro": "Astro (Astronomer)", "mwaa": "Amazon MWAA", "k8s": "Kubernetes"}
 STARTERS = {
     "astro-airflow-iris": ("iris", "astro"),
     "spaceflights-astro": ("spaceflights", "astro"),
@@ -18,9 +30,22 @@ STARTERS = {
 PROJECT = "{{ cookiecutter.repo_name }}"
 CACHES = {"__pycache__", ".ruff_cache"}
 
+# Files of these names are joined. A file of any other name has one owner, or replaces that of the
+# base if it is listed here.
+JOINED = {
+    ".airflowignore",
+    ".dockerignore",
+    ".gitignore",
+    "Makefile",
+    "README.md",
+    "requirements-dev.txt",
+    "requirements.txt",
+}
+REPLACING = {"platforms/k8s/conf/airflow/airflow.yml"}
+
 
 def compose(example: str, platform: str) -> dict[str, bytes]:
-    """Join the layers of one starter.
+    """Put the layers of one starter together.
 
     Returns:
         The content of each file, under its path in the starter's folder.
@@ -31,10 +56,72 @@ def compose(example: str, platform: str) -> dict[str, bytes]:
         files[f"hooks/{hook.name}"] = hook.read_bytes()
     for layer in ("base", f"examples/{example}", f"platforms/{platform}"):
         for path in sorted((layers / layer).rglob("*")):
-            if path.is_file() and not CACHES & set(path.parts):
-                name = f"{PROJECT}/{path.relative_to(layers / layer).as_posix()}"
-                files[name] = files.get(name, b"") + path.read_bytes()
+            if not path.is_file() or CACHES & set(path.parts):
+                continue
+            source = path.relative_to(layers).as_posix()
+            name = f"{PROJECT}/{path.relative_to(layers / layer).as_posix()}"
+            if name not in files or source in REPLACING:
+                files[name] = path.read_bytes()
+            elif path.name in JOINED:
+                files[name] += path.read_bytes()
+            else:
+                sys.exit(f"layers/{source}: a layer below has this file; give it another name")
+    schema = json.dumps(json_schema(settings(files))) + "\n"
+    files[f"{PROJECT}/conf/airflow/schema.json"] = schema.encode()
     return files
+
+
+def settings(files: dict[str, bytes]) -> dict[str, dict[str, Any]]:
+    """Join the tables of the settings that a starter's airflow.yml may have."""
+    tables: dict[str, dict[str, Any]] = {}
+    for name in sorted(files):
+        if re.search(r"/airflow_dag/settings\w*\.yml$", name):
+            for table, rows in yaml.safe_load(files[name]).items():
+                tables.setdefault(table, {}).update(rows)
+    return tables
+
+
+def json_schema(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Describe airflow.yml for editors, by the tables of its settings."""
+
+    def described(*names: str) -> dict[str, Any]:
+        properties = {}
+        for key, (kind, meaning, *_) in [row for name in names for row in tables[name].items()]:
+            schema = dict(tables["kinds"][kind.removesuffix(" or null")])
+            schema.pop("accepts", None)
+            if kind.endswith(" or null"):
+                schema = {"anyOf": [schema, {"type": "null"}]}
+            properties[key] = {"description": meaning, **schema}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+
+    section = described("dag", "graph", "task")
+    field = {"anyOf": [described("param"), {"type": "null"}]}
+    section["properties"] |= {
+        "tasks": {"type": "object", "additionalProperties": described("task")},
+        "params": {"type": "object", "additionalProperties": field},
+    }
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "type": "object",
+        "additionalProperties": section,
+    }
+
+
+def documented(starter: str, *names: str, without: set[str] = frozenset()) -> list[str]:
+    """Write these tables of settings for the documentation, with their values as created."""
+    files = compose(*STARTERS[starter])
+    text = files[f"{PROJECT}/conf/airflow/airflow.yml"].decode()
+    created = dict(
+        re.findall(r"^  (\w+): (.+?)(?:  #.*)?$", re.sub(r"{{.*?}}", "my-project", text), re.M)
+    )
+    rows = ["| key | accepted | as created |", "|---|---|---|"]
+    for key, (_, meaning, *default) in [
+        row for name in names for row in settings(files)[name].items()
+    ]:
+        if key not in without:
+            value = created.get(key, *default or [""]).strip('"')
+            rows.append(f"| `{key}` | {meaning} | {f'`{value}` ' if value else ''}|")
+    return rows
 
 
 def stale(starter: Path, files: dict[str, bytes]) -> list[str]:
@@ -47,30 +134,96 @@ def stale(starter: Path, files: dict[str, bytes]) -> list[str]:
     return sorted(name for name in files | found if files.get(name) != found.get(name))
 
 
+def lists() -> dict[str, str]:
+    """Write the lists of starters, and what is known of names, into the files that have them.
+
+    Returns:
+        The text of each file, under its path.
+    """
+    starters = {
+        name: (EXAMPLES[example], PLATFORMS[platform])
+        for name, (example, platform) in STARTERS.items()
+    }
+    base = settings(compose(*STARTERS["spaceflights-astro"]))
+    everywhere = {key for name in ("dag", "graph", "task") for key in base[name]}
+    templates = {
+        name: {"path": f"./starters/{name}", "title": name, "description": f"{example}, on {where}"}
+        for name, (example, where) in starters.items()
+    }
+    hook = runpy.run_path(str(ROOT / "hooks" / "pre_gen_project.py"))
+    rules = {name: json.dumps(rule) for name, rule in hook["RULES"].items()}
+    pattern, words = map(json.dumps, hook["RULES"]["project_name"])
+    refused = (ROOT / "layers" / "refused_names.txt").read_text(encoding="utf-8")
+    parts = {
+        "README.md": [
+            "| starter | example | platform |",
+            "|---|---|---|",
+            *(f"| `{name}` | {example} | {where} |" for name, (example, where) in starters.items()),
+        ],
+        "copier.yml": [
+            "starter:",
+            "  type: str",
+            "  help: Which starter?",
+            f"  choices: [{', '.join(STARTERS)}]",
+            "rules:",
+            "  type: yaml",
+            "  when: false",
+            "  default:",
+            *(f"    {name}: {rule}" for name, rule in rules.items()),
+            f"    taken: {json.dumps(hook['TAKEN'])}",
+        ],
+        "docs/change.md": [
+            "Of the DAG:",
+            "",
+            *documented("spaceflights-astro", "dag", "graph"),
+            "",
+            "Of its tasks:",
+            "",
+            *documented("spaceflights-astro", "task"),
+            "| `tasks` | settings of some tasks, see below | |",
+            "| `params` | fields of the trigger form, see below | |",
+            "",
+        ],
+        "docs/kubernetes.md": documented("spaceflights-k8s", "dag", "task", without=everywhere),
+        "hooks/pre_gen_project.py": ['REFUSED = """', textwrap.fill(refused, 99), '""".split()'],
+        "layers/prompts.yml": [f"  regex_validator: {pattern}", f"  error_message: {words}"],
+    }
+    texts = {"cookiecutter.json": json.dumps({"templates": templates}, indent=4) + "\n"}
+    for file, lines in parts.items():
+        text = (ROOT / file).read_text(encoding="utf-8")
+        [(before, after)] = re.findall(
+            r"(?s)(.*compose\.py begin.*?\n).*?(\S+ compose\.py end.*)", text
+        )
+        texts[file] = before + "\n".join(lines) + "\n" + after
+    return texts
+
+
 def main() -> int:
-    """Write the starters, or with ``--check`` only name the stale files and return 1."""
-    unknown = sys.argv[1:] not in ([], ["--check"])
-    if unknown:
+    """Write what there is to write, or with ``--check`` only name it and return 1."""
+    if sys.argv[1:] not in ([], ["--check"]):
         print("usage: python compose.py [--check]", file=sys.stderr)
         return 2
-    changed = 0
+    check = "--check" in sys.argv
+    changed = []
+    for file, text in lists().items():
+        path = ROOT / file
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            changed.append(file)
+            if not check:
+                path.write_text(text, encoding="utf-8", newline="\n")
     for name, layers in STARTERS.items():
         starter = ROOT / "starters" / name
         files = compose(*layers)
-        for file in stale(starter, files):
-            print(f"starters/{name}/{file}")
-            changed += 1
-        if "--check" not in sys.argv:
+        changed += [f"starters/{name}/{file}" for file in stale(starter, files)]
+        if not check:
             shutil.rmtree(starter, ignore_errors=True)
             for file, content in files.items():
                 path = starter / file
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-    if changed and "--check" in sys.argv:
-        print(
-            "starters/ is not what layers/ and hooks/ give: run `python compose.py`",
-            file=sys.stderr,
-        )
+    print("".join(f"{file}\n" for file in changed), end="")
+    if changed and check:
+        print("Not what layers/ and hooks/ give: run `python compose.py`", file=sys.stderr)
         return 1
     return 0
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
+import tests.linked  # noqa: F401
 from compose import STARTERS
 from tests.standins.images import k8s_image  # noqa: F401
 

@@ -1,18 +1,12 @@
 """Credentials are read from Airflow's connections and variables."""
 
 import json
-import runpy
 import sys
 
 import pytest
 from airflow.sdk import Connection
+from flights.airflow_credentials import RESOLVERS, AirflowConfigLoader
 from omegaconf.errors import UnsupportedInterpolationType
-
-from tests.conftest import ROOT
-
-FOLDER = ROOT / "layers" / "base" / "src" / "{{ cookiecutter.python_package }}"
-MODULE = runpy.run_path(str(FOLDER / "airflow_credentials.py"))
-RESOLVERS = MODULE["RESOLVERS"]
 
 
 @pytest.fixture
@@ -67,7 +61,7 @@ def test_only_credentials_are_read_from_airflow(warehouse, tmp_path):
     text = "warehouse: {con: '${airflow.connection:warehouse,password}'}"
     for kind in ("credentials", "parameters", "catalog", "globals"):
         (tmp_path / "base" / f"{kind}.yml").write_text(text if kind != "globals" else "{}")
-    loader = MODULE["AirflowConfigLoader"](str(tmp_path), base_env="base", default_run_env="base")
+    loader = AirflowConfigLoader(str(tmp_path), base_env="base", default_run_env="base")
     for kind in ("parameters", "credentials", "catalog"):
         if kind == "credentials":
             assert loader[kind] == {"warehouse": {"con": "pa/ss"}}

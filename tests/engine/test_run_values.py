@@ -1,20 +1,18 @@
 """The values that a run is triggered with are data, and only those that airflow.yml lists count."""
 
-import importlib.util
 import json
 import re
-import sys
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG, Param
 from airflow.sdk.definitions.param import process_params
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
+from flights_airflow.dag import run_parameters
+from flights_airflow.run import as_data
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kedro.config import OmegaConfigLoader
-
-from tests.conftest import ROOT
 
 LEAKS = [
     "${airflow.connection:warehouse,password}",
@@ -45,23 +43,6 @@ FORM = {
 }
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"layers/base/dags/{name}.py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def kedro_dag():
-    return load("kedro_dag")
-
-
-@pytest.fixture(scope="module")
-def kedro_run():
-    return load("kedro_run")
-
-
 @pytest.fixture(scope="module")
 def conf(tmp_path_factory):
     """Configuration that refers to a run's value in its parameters and its catalog."""
@@ -76,8 +57,8 @@ def conf(tmp_path_factory):
 @settings(max_examples=300)
 @given(values.filter(lambda value: "???" not in json.dumps(value)))
 @example({leak: [leak] for leak in LEAKS})
-def test_value_of_a_run_is_never_interpolated(conf, kedro_run, value):
-    given = kedro_run.as_data({"value": value})
+def test_value_of_a_run_is_never_interpolated(conf, value):
+    given = as_data({"value": value})
     loader = OmegaConfigLoader(
         str(conf), base_env="base", default_run_env="base", runtime_params=given
     )
@@ -85,13 +66,13 @@ def test_value_of_a_run_is_never_interpolated(conf, kedro_run, value):
     assert loader["catalog"] == {"table": {"value": value}}
 
 
-def parameters(kedro_dag, conf):
+def parameters(conf):
     """What a task gives to Kedro for a run with this conf, as Airflow merges it."""
     fields = {name: Param(field.value, **field.schema) for name, field in FORM.items()}
     dag = DAG("dag", schedule=None, params=fields)
     params = process_params(dag, SimpleNamespace(params={}), conf, suppress_exception=False)
     run = SimpleNamespace(run_id="manual__1", conf=conf)
-    given = kedro_dag.run_parameters({"dag_run": run, "params": params}, dag.params)
+    given = run_parameters({"dag_run": run, "params": params}, dag.params)
     del given["airflow"]
     return given
 
@@ -106,9 +87,9 @@ hostile = (
 
 @settings(max_examples=1000)
 @given(st.dictionaries(names, hostile, max_size=4))
-def test_no_conf_gets_past_the_list_a_type_or_a_bound(kedro_dag, conf_of_run):
+def test_no_conf_gets_past_the_list_a_type_or_a_bound(conf_of_run):
     try:
-        given = parameters(kedro_dag, conf_of_run)
+        given = parameters(conf_of_run)
     except (AirflowFailException, ParamValidationError):
         return
     assert set(conf_of_run) <= set(FORM)
@@ -132,7 +113,7 @@ def test_no_conf_gets_past_the_list_a_type_or_a_bound(kedro_dag, conf_of_run):
         ({"columns": [float("inf")]}, "'columns' inf, which is no value"),
     ],
 )
-def test_refused_conf_is_named_in_one_sentence_and_not_tried_again(kedro_dag, conf_of_run, said):
+def test_refused_conf_is_named_in_one_sentence_and_not_tried_again(conf_of_run, said):
     with pytest.raises(AirflowFailException, match=re.escape(said)) as refused:
-        parameters(kedro_dag, conf_of_run)
+        parameters(conf_of_run)
     assert "\n" not in str(refused.value)

@@ -139,7 +139,7 @@ def test_airflows_image_holds_the_dags_and_plugins_and_nothing_else_of_the_proje
     assert in_container(airflow_image, "ls", "-A").split() == ["dags", "logs", "plugins"]
     dags = {path.name for path in (airflow_image.project / "dags").iterdir()} - {".env"}
     assert set(in_container(airflow_image, "ls", "-A", "dags").split()) == dags
-    assert in_container(airflow_image, "ls", "-A", "plugins") == "preload.py\n"
+    assert in_container(airflow_image, "ls", "-A", "plugins") == "preload.py\npreload_pods.py\n"
 
 
 @pytest.mark.slow
@@ -199,11 +199,11 @@ def test_the_pipelines_run_on_a_read_only_root_file_system_with_the_data_on_a_vo
 
 @pytest.mark.slow
 def test_the_user_of_airflows_chart_reads_the_dags_has_a_name_and_can_write(k8s_image):
-    script = "cd /opt/airflow && touch logs ~/x /home/kedro_docker/data/x && ls dags/kedro_run.py"
+    script = "cd /opt/airflow && touch logs ~/x /home/kedro_docker/data/x && ls dags/*/run.py"
     name = "python -c 'import getpass; print(getpass.getuser())'"
     options = ("--user=50000:0", "--passwd=false", "--read-only=false")
     output = in_container(k8s_image, "sh", "-c", f"{script} && {name}", options=options)
-    assert output == "dags/kedro_run.py\nkedro\n"
+    assert output == f"dags/{PACKAGE}_airflow/run.py\nkedro\n"
 
 
 @pytest.mark.slow

@@ -50,10 +50,8 @@ def create(name, settings, storage, folder, runner="pod"):
     edit(file, "retries: 2", "retries: 1")
     edit(file, "retry_delay: 1m", "retry_delay: 1s")
     file.write_text(file.read_text() + settings)
-    command = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
     pipelines = "__default__,reporting" if "\nreporting:" in settings else "__default__"
-    command += ["--jinja-file=conf/airflow/dag.py.j2", f"--pipelines={pipelines}"]
-    run(*command, cwd=project)
+    run("kedro", "airflow", "create", f"--pipelines={pipelines}", cwd=project)
     return project
 
 
@@ -324,4 +322,4 @@ def test_run_survives_the_death_of_scheduler_and_triggerer_with_the_same_pods(
     assert (state, set(tasks.values())) == ("success", {("success", 1)})
     assert len(sent(kubernetes, run_id)) == 4
     found = volume.glob("08_reporting/metrics.json/*/metrics.json")
-    assert [json.loads(path.read_text()) for path in found] == [expected, expected]
+    assert [json.loads(path.read_text()) for path in found] == [expected] * 3

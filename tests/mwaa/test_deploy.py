@@ -21,8 +21,8 @@ BUNDLE = {
     "plugins.zip": b"the wheel",
     "requirements.txt": b"/usr/local/airflow/plugins/space_flights.whl",
     "startup.sh": b"export DO_NOT_TRACK=1",
-    "dags/.airflowignore": b"kedro_dag.py",
-    "dags/kedro_dag.py": b"logic",
+    "dags/.airflowignore": b"space_flights_airflow/",
+    "dags/space_flights_airflow/dag.py": b"logic",
     "dags/space_flights_airflow_dag.py": b"data",
 }
 FILES = ["plugins.zip", "requirements.txt", "startup.sh"]
@@ -170,10 +170,12 @@ def test_changed_dag_is_uploaded_alone_and_the_environment_is_left_alone(bucket,
     service = Service(bucket)
     run_deploy(s3, service)
     before = versions(s3, bucket)
-    (deploy.BUNDLE / "dags" / "kedro_dag.py").write_bytes(b"changed")
+    (deploy.BUNDLE / "dags" / "space_flights_airflow" / "dag.py").write_bytes(b"changed")
     run_deploy(s3, service)
     after = versions(s3, bucket)
-    assert [key for key in after if after[key] != before[key]] == ["dags/kedro_dag.py"]
+    assert [key for key in after if after[key] != before[key]] == [
+        "dags/space_flights_airflow/dag.py"
+    ]
     assert service.calls["update_environment"] == 1
 
 

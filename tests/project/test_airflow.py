@@ -34,7 +34,7 @@ iris:
   credentials: warehouse
 echo:
   type: json.JSONDataset
-  filepath: ${_run}/../echo.json
+  filepath: data/08_reporting/echo.json
 """
 ECHO = """
 from kedro.pipeline import Node, Pipeline
@@ -136,7 +136,7 @@ def test_form_and_credentials_reach_the_run_whose_asset_triggers_another_dag(air
 def test_run_reads_no_secret_by_its_values(airflow, project):
     run_id = airflow.trigger("other", {"label": LEAK})
     assert airflow.wait("other", run_id) == "success"
-    [echo] = project.glob("data/02_intermediate/echo.json")
+    [echo] = project.glob("data/08_reporting/echo.json")
     found = json.loads(echo.read_text())
     assert found["label"] == LEAK and SECRET not in echo.read_text()
 

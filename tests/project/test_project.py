@@ -23,7 +23,9 @@ pytestmark = pytest.mark.slow
 PACKAGE = "space_flights"
 DAG = f"dags/{PACKAGE}_airflow_dag.py"
 one_starter = pytest.mark.parametrize("created", ["spaceflights-astro"], indirect=True)
-CYCLE = "    list(operators.values())[-1] >> list(operators.values())[0]\n    return dag\n"
+END = "    return dag\n\n\ndef callback"
+CYCLE = f"    list(operators.values())[-1] >> list(operators.values())[0]\n{END}"
+ENGINE = f"dags/{PACKAGE}_airflow"
 DAG_TEST = "tests/dags/test_dag.py"
 
 
@@ -180,10 +182,7 @@ def test_project_test_fails_when_a_dataset_between_tasks_is_not_persisted(projec
 @one_starter
 @pytest.mark.parametrize("module", ["kedro", "pandas", PACKAGE])
 def test_project_test_fails_when_the_dag_imports_project_code(project, command, module):
-    logic = project / "dags" / "kedro_dag.py"
-    logic.write_text(
-        logic.read_text().replace("from airflow.sdk", f"import {module}\nfrom airflow.sdk")
-    )
+    edit(project / ENGINE / "dag.py", "import pendulum\n", f"import {module}\nimport pendulum\n")
     failed = command(
         *("python", "-m", "pytest", "-k", "imports_no_project_code", DAG_TEST),
         check=False,
@@ -196,8 +195,8 @@ def test_project_test_fails_when_the_dag_imports_project_code(project, command, 
 @pytest.mark.parametrize(
     "file, old, new, said",
     [
-        (DAG, "'schedule': None", "'schedule': 'daily'", "columns has to be specified"),
-        ("dags/kedro_dag.py", "    return dag\n", CYCLE, "cycle"),
+        (DAG, "schedule=None", "schedule='daily'", "columns has to be specified"),
+        (f"{ENGINE}/dag.py", END, CYCLE, "cycle"),
     ],
     ids=["schedule", "cycle"],
 )
@@ -226,8 +225,7 @@ def test_dags_of_several_pipelines_load_together_with_their_own_settings(project
     settings = project / "conf" / "airflow" / "airflow.yml"
     edit(settings, "keep_intermediate: true", "keep_intermediate: false")
     settings.write_text(settings.read_text() + 'reporting:\n  schedule: "@weekly"\n')
-    create = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
-    create += ["--jinja-file=conf/airflow/dag.py.j2"]
+    create = ["kedro", "airflow", "create"]
     command(*create, "--all")
     command("make", "test")
     code = (
@@ -244,7 +242,7 @@ def test_dags_of_several_pipelines_load_together_with_their_own_settings(project
     }
     command(*create, "--tags=unknown", "--pipelines=reporting")
     command(*create, "--group-by=memory")
-    assert "group=" in (project / DAG).read_text()
+    assert "id='split_data_node'" in (project / DAG).read_text()
 
 
 @one_starter
@@ -252,7 +250,8 @@ def test_two_projects_of_different_releases_load_from_one_folder(project, comman
     other = tmp_path / "dags" / "other"
     shutil.copytree(project / "dags", tmp_path / "dags" / "first")
     shutil.copytree(project / "dags", other)
-    edit(other / "kedro_dag.py", 'ui_color = "#ffe36e"', 'ui_color = "#000000"')
+    edit(other / Path(ENGINE).name / "dag.py", 'ui_color = "#ffe36e"', 'ui_color = "#000000"')
+    (other / Path(ENGINE).name).rename(other / "other_project_airflow")
     text = (other / Path(DAG).name).read_text().replace("space_flights", "other_project")
     (other / Path(DAG).name).unlink()
     (other / "other_project_airflow_dag.py").write_text(text)
@@ -293,6 +292,9 @@ def test_task_loads_only_the_pipelines_that_it_needs_and_sends_nothing(
         "task.execute({'dag_run': dag_run, 'params': {}})",
         f"loaded = [name for name in sys.modules if name.startswith('{PACKAGE}.pipelines.')]",
         "assert {name.split('.')[2] for name in loaded} == {task.nodes[0].pipeline}, loaded",
+        f"writers = {{'kedro_airflow', '{PACKAGE}.cli', '{PACKAGE}.airflow_dag'}}",
+        "writers &= {*sys.modules}",
+        "assert not writers, writers",
     ]
     command("python", "-c", "\n".join(code), PYTHONPATH=str(no_network), KEDRO_RUNNER="executor")
     assert not (project / "network-used").exists()

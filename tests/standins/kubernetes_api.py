@@ -519,7 +519,8 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         """Give a request to the API, and send its answer."""
         url = urlsplit(self.path)
-        known = self.headers.get("Authorization") == f"Bearer {self.server.api.token}"
+        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
+        known = scheme.lower() == "bearer" and token == self.server.api.token
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
         query = {key: "true" if value == "True" else value for key, value in parse_qsl(url.query)}
         code = 201 if self.command == "POST" else 200

@@ -6,7 +6,6 @@ import runpy
 import sys
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -93,20 +92,15 @@ def test_existing_folder_is_refused_and_stays_as_it_is(generator, template, tmp_
     assert found == [note] and note.read_text() == "mine"
 
 
-def test_copier_and_the_hook_refuse_the_same_names():
-    refused = yaml.safe_load((ROOT / "copier.yml").read_text())["refused"]["default"].split()
-    names = {*keyword.kwlist, *sys.stdlib_module_names, *PRE_GEN["NEEDED"]}
+def test_keywords_modules_of_python_and_names_that_a_project_uses_are_refused():
+    names = {*keyword.kwlist, *sys.stdlib_module_names}
+    for project in (ROOT / "starters").glob("*/{{ cookiecutter.repo_name }}"):
+        names |= {path.name for path in project.iterdir() if path.is_dir()}
+        names |= {path.stem for path in project.glob("dags/*.py")}
     names = {name for name in names if re.fullmatch("[a-z][a-z0-9_]*[a-z0-9]", name)}
-    assert names <= set(refused), f"add to `refused` in copier.yml: {sorted(names - set(refused))}"
-    accepted = [name for name in refused if not PRE_GEN["problem"](**derived(name))]
-    assert [name for name in accepted if name not in KNOWN_TO_OTHER_PYTHONS] == []
+    assert names - set(PRE_GEN["REFUSED"]) == set()
+    assert all(PRE_GEN["problem"](**derived(name)) for name in PRE_GEN["REFUSED"])
 
-
-KNOWN_TO_OTHER_PYTHONS = set(
-    "aifc annotationlib asynchat asyncore audioop binhex cgi cgitb chunk compression crypt "
-    "distutils imghdr imp lib2to3 mailcap msilib nis nntplib ossaudiodev pathlib pipes sndhdr "
-    "smtpd spwd string sunau telnetlib uu xdrlib".split()
-)
 
 letters = st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Z", "C"))
 plausible = st.text(st.sampled_from("abcXYZ019 -_é²'\"{}\\\n"), max_size=12)

@@ -103,6 +103,7 @@ PLATFORM_FILES = {
         "docker-compose.override.yml",
         "include/.gitkeep",
         "packages.txt",
+        "tests/dags/test_astro.py",
     },
     "mwaa": {
         "mwaa/bucket.py",
@@ -118,9 +119,8 @@ PLATFORM_FILES = {
     "k8s": {
         ".dockerignore",
         "Dockerfile",
-        "dags/kedro_pod.py",
+        "dags/space_flights_airflow/pod.py",
         "dags/pod.yaml",
-        "dags/run_in_pod.py",
         "deploy/airflow.Dockerfile",
         "deploy/cluster.py",
         "deploy/data.yaml",
@@ -131,6 +131,9 @@ PLATFORM_FILES = {
         "deploy/runs.py",
         "deploy/tools.py",
         "deploy/values.yaml",
+        "plugins/preload_pods.py",
+        "src/space_flights/airflow_dag/settings_pods.py",
+        "src/space_flights/airflow_dag/settings_pods.yml",
         "tests/dags/test_pods.py",
     }
     | {
@@ -172,17 +175,22 @@ def test_project_has_the_expected_files_and_only_those(platform, reference):
         "README.md",
         "conf/airflow/airflow.yml",
         "conf/airflow/catalog.yml",
+        "conf/airflow/catalog_spaceflights.yml",
         "conf/airflow/credentials.yml",
-        "conf/airflow/dag.py.j2",
         "conf/airflow/globals.yml",
+        "conf/airflow/logging.yml",
+        "conf/airflow/schema.json",
         "conf/base/catalog.yml",
         "conf/base/globals.yml",
         "conf/base/parameters.yml",
         "conf/local/.gitkeep",
         "conf/logging.yml",
         "dags/.airflowignore",
-        "dags/kedro_dag.py",
-        "dags/kedro_run.py",
+        "dags/space_flights_airflow/__init__.py",
+        "dags/space_flights_airflow/dag.py",
+        "dags/space_flights_airflow/kedro_internals.py",
+        "dags/space_flights_airflow/model.py",
+        "dags/space_flights_airflow/run.py",
         "dags/space_flights_airflow_dag.py",
         "data/01_raw/companies.csv",
         "data/01_raw/reviews.csv",
@@ -194,7 +202,14 @@ def test_project_has_the_expected_files_and_only_those(platform, reference):
         f"{package}/__init__.py",
         f"{package}/__main__.py",
         f"{package}/airflow_credentials.py",
-        f"{package}/airflow_settings.py",
+        f"{package}/airflow_dag/__init__.py",
+        f"{package}/airflow_dag/create.py",
+        f"{package}/airflow_dag/dag.py.j2",
+        f"{package}/airflow_dag/dag_file.py",
+        f"{package}/airflow_dag/graph.py",
+        f"{package}/airflow_dag/settings.py",
+        f"{package}/airflow_dag/settings.yml",
+        f"{package}/cli.py",
         f"{package}/pipeline_registry.py",
         f"{package}/pipelines/__init__.py",
         f"{package}/settings.py",
@@ -202,17 +217,14 @@ def test_project_has_the_expected_files_and_only_those(platform, reference):
         "tests/conftest.py",
         "tests/test_conf.py",
         "tests/dags/__init__.py",
+        "tests/dags/conftest.py",
         "tests/dags/test_dag.py",
         "tests/test_pipelines.py",
     }
 
 
 def test_no_project_holds_a_placeholder(reference, starter):
-    left = [
-        name
-        for name, (_, content) in reference(starter).items()
-        if name != "conf/airflow/dag.py.j2" and b"cookiecutter" in content
-    ]
+    left = [name for name, (_, content) in reference(starter).items() if b"cookiecutter" in content]
     assert left == []
 
 

@@ -45,8 +45,7 @@ def test_dag_is_written_where_only_kedro_and_kedro_airflow_are_installed(install
 def test_dag_is_the_same_with_and_without_the_libraries(project, installed, forks):
     run_hook(project, installed / "python")
     without = (project / DAG).read_text()
-    command = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
-    forks.run(*command, "--jinja-file=conf/airflow/dag.py.j2", cwd=project)
+    forks.run("kedro", "airflow", "create", cwd=project)
     assert (project / DAG).read_text() == without
 
 
@@ -77,7 +76,7 @@ def test_without_kedro_one_message_says_what_to_run(project, tmp_path):
     "file, text",
     [
         ("conf/airflow/airflow.yml", "default: ["),
-        ("conf/airflow/dag.py.j2", "{% nothing %}"),
+        ("src/space_flights/airflow_dag/dag.py.j2", "{% nothing %}"),
         ("src/space_flights/pipeline_registry.py", "raise SystemExit(3)"),
         ("src/space_flights/settings.py", "def"),
         ("pyproject.toml", "["),

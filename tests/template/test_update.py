@@ -10,6 +10,7 @@ STARTER = "spaceflights-astro"
 IN_TEMPLATE = f"starters/{STARTER}/{{{{ cookiecutter.repo_name }}}}"
 NODES = "src/space_flights/pipelines/data_science/nodes.py"
 PIPELINE = "src/space_flights/pipelines/data_science/pipeline.py"
+ENGINE = "dags/space_flights_airflow/dag.py"
 DAG = "dags/space_flights_airflow_dag.py"
 
 
@@ -29,7 +30,11 @@ def releases(template, tmp_path_factory):
     nodes = project / "src/{{ cookiecutter.python_package }}/pipelines/data_science/nodes.py"
     edit(nodes, "import logging\n", "# Release 2\nimport logging\n")
     edit(project / "docker-compose.override.yml", "services:", "# Release 2\nservices:")
-    edit(project / "dags/kedro_dag.py", 'ui_color = "#ffe36e"', 'ui_color = "#abcdef"')
+    edit(
+        project / "dags/{{ cookiecutter.python_package }}_airflow/dag.py",
+        'ui_color = "#ffe36e"',
+        'ui_color = "#abcdef"',
+    )
     (project / "NEWS.md").write_text("News of {{ cookiecutter.project_name }}\n")
     (project / "packages.txt").unlink()
     commit(folder, "Release 2")
@@ -52,8 +57,13 @@ def project(releases, forks, tmp_path_factory):
     edit(folder / "conf/airflow/airflow.yml", "schedule: null", 'schedule: "@daily"')
     edit(folder / PIPELINE, 'name="train_model_node"', 'name="fit_model_node"')
     (folder / "docker-compose.override.yml").unlink()
+<<<<<<< HEAD
     command = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
     forks.run(*command, "--jinja-file=conf/airflow/dag.py.j2", cwd=folder)
+=======
+    (folder / DAG).unlink()
+    run("kedro", "airflow", "create", cwd=folder)
+>>>>>>> main
     (folder / ".env").write_text("TOKEN=mine\n")
     (folder / "airflow_settings.yaml").write_text("airflow: {variables: [mine]}\n")
     commit(folder, "Edit")
@@ -76,7 +86,7 @@ def test_update_keeps_edits_and_brings_news(updated):
     assert "Our words." in readme and "lists every verb" in readme
     settings = (project / "conf/airflow/airflow.yml").read_text()
     assert 'schedule: "@daily"' in settings and "max_active_runs: 4" in settings
-    assert "#abcdef" in (project / "dags/kedro_dag.py").read_text()
+    assert "#abcdef" in (project / ENGINE).read_text()
     assert (project / "NEWS.md").read_text() == f"News of {NAME}\n"
     assert not (project / "packages.txt").exists()
     assert "_commit: v0.2.0" in (project / ".copier-answers.yml").read_text()
@@ -174,9 +184,14 @@ def test_project_moves_between_platforms_with_its_edits(
     assert names == fresh.keys() | kept
     changed = {name for name in fresh if fresh[name] != moved[name]}
     assert changed - {DAG} == {NODES, "requirements.txt", "conf/airflow/airflow.yml"}
+<<<<<<< HEAD
     create = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
     forks.run(*create, "--jinja-file=conf/airflow/dag.py.j2", cwd=project)
     expected = fresh[DAG][1].replace(b"'max_active_runs': 3", b"'max_active_runs': 5")
+=======
+    run("kedro", "airflow", "create", cwd=project)
+    expected = fresh[DAG][1].replace(b"max_active_runs=3", b"max_active_runs=5")
+>>>>>>> main
     assert (project / DAG).read_bytes() == expected
     assert (project / ".env").read_text() == "TOKEN=mine\n"
     assert "mine" in (project / "airflow_settings.yaml").read_text()

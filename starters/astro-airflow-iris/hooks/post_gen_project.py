@@ -6,6 +6,7 @@ wrong, the project stays: the message says which command writes the DAG later.
 
 import ast
 import gc
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -88,15 +89,11 @@ def write_dag(project: Path) -> None:
     sys.meta_path.insert(0, StandInFinder(libraries | {"requests"}))  # no plugin gets a network
 
     from kedro.framework.startup import bootstrap_project
-    from kedro_airflow.plugin import create
 
-    template = project / "conf" / ENV / "dag.py.j2"
+    metadata = bootstrap_project(project)
+    create = importlib.import_module(f"{package.name}.airflow_dag.create").create
     with redirect_stdout(io.StringIO()):
-        create.main(
-            ["--env", ENV, "--target-dir", "dags", "--jinja-file", str(template)],
-            obj=bootstrap_project(project),
-            standalone_mode=False,
-        )
+        create.main([], obj=metadata, standalone_mode=False)
 
 
 def main() -> None:

@@ -35,6 +35,3 @@ if sys.platform == "linux" and (local or worker):
         with contextlib.suppress(ImportError):
             importlib.import_module(library)
     inspect.stack()  # Kedro's settings need it, and only the first one is slow
-
-    with contextlib.suppress(ImportError):  # what starts the pods of tasks
-        importlib.import_module("airflow.providers.cncf.kubernetes.operators.pod")

@@ -3,22 +3,18 @@
 import runpy
 
 import pytest
-
-from .test_dag import DAG_FILES
-
-client = pytest.importorskip("kubernetes.client", reason="run `make install`")
+from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+from kubernetes import client
 
 
-@pytest.fixture(params=DAG_FILES, ids=lambda path: path.name)
-def pods(request, monkeypatch):
+@pytest.fixture
+def pods(dag_file, monkeypatch):
     monkeypatch.setenv("KEDRO_IMAGE", "image")
-    tasks = runpy.run_path(str(request.param))["dag"].tasks
+    tasks = runpy.run_path(str(dag_file))["dag"].tasks
     return {task.task_id: task.pod("python") for task in tasks}
 
 
 def test_pods_have_no_misspelled_fields(pods):
-    from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
-
     for task_id, pod in pods.items():
         read = PodGenerator.deserialize_model_dict(pod)
         known = client.ApiClient().sanitize_for_serialization(read)

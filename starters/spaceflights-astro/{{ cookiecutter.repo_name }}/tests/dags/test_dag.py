@@ -4,31 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from kedro.io import MemoryDataset
 
+from .conftest import DAG_FILES
+
 PROJECT = Path(__file__).resolve().parents[2]
-DAG_FILES = sorted(PROJECT.glob("dags/*_airflow*_dag.py"))
 FORBIDDEN = ["kedro", "{{ cookiecutter.python_package }}", "pandas", "sklearn", "matplotlib"]
-
-
-@pytest.fixture(params=DAG_FILES, ids=lambda path: path.name)
-def dag_file(request):
-    return request.param
-
-
-@pytest.fixture
-def dag(dag_file):
-    dagbag = pytest.importorskip("airflow.dag_processing.dagbag", reason="run `make install`")
-    bag = dagbag.DagBag(dag_file)
-    if bag.import_errors:
-        pytest.fail(
-            "\n".join(bag.import_errors.values())
-            + f"\ndags/{dag_file.name} does not load: correct conf/airflow/airflow.yml or "
-            "dags/kedro_dag.py, then run `make dag`"
-        )
-    [dag] = bag.dags.values()
-    return dag
 
 
 def test_there_is_a_dag():
@@ -39,16 +20,10 @@ def test_dag_loads_and_has_tasks(dag):
     assert dag.tasks
 
 
-def test_dag_keeps_the_rules_of_astronomer(dag):
-    assert dag.tags, "give the DAG tags in conf/airflow/airflow.yml and run `make dag`"
-    assert dag.default_args["retries"] >= 2, "set retries to 2 or more and run `make dag`"
-
-
 def test_dag_is_as_new_as_the_pipelines_and_airflow_yml(dag_file, dag, tmp_path):
-    pytest.importorskip("kedro_airflow", reason="kedro-airflow writes the DAG: run `make install`")
-    command = [sys.executable, "-m", "kedro", "airflow", "create", "--env", "airflow"]
-    command += ["--pipelines", dag.tasks[0].pipeline.name, "--target-dir", str(tmp_path)]
-    command += ["--jinja-file", str(PROJECT / "conf" / "airflow" / "dag.py.j2")]
+    command = [sys.executable, "-m", "kedro", "airflow", "create", "--target-dir", str(tmp_path)]
+    run = dag.tasks[0].run
+    command += ["--pipelines", run.pipeline, "--env", run.env]
     created = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert created.returncode == 0, created.stdout + created.stderr
     assert dag_file.read_text() == (tmp_path / dag_file.name).read_text(), (
@@ -69,7 +44,7 @@ def test_importing_the_dag_imports_no_project_code(dag_file, dag):
 
 
 def test_datasets_that_cross_tasks_are_persisted(dag, load_catalog):
-    catalog = load_catalog("airflow")
+    catalog = load_catalog(dag.tasks[0].run.env)
     writer = {name: task for task in dag.tasks for node in task.nodes for name in node.outputs}
     crossing = {
         name

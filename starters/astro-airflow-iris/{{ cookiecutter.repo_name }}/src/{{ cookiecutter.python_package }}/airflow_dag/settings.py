@@ -1,0 +1,213 @@
+"""Check airflow.yml before a DAG is written, by the tables of settings.yml."""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from importlib import import_module
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import yaml
+
+TYPES: dict[str, Any] = {
+    "boolean": bool,
+    "integer": int,
+    "number": (int, float),
+    "string": str,
+    "array": list,
+    "object": dict,
+}
+TABLES: dict[str, dict[str, Any]] = {}
+for path in sorted(Path(__file__).parent.glob("settings*.yml")):
+    for name, rows in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+        TABLES.setdefault(name, {}).update(rows)
+
+
+# What settings.yml says of a value, in the keywords of JSON schema.
+KEYWORDS: dict[str, Callable[[Any, Any], bool]] = {
+    "type": lambda value, name: (
+        isinstance(value, TYPES[name]) and isinstance(value, bool) is (name == "boolean")
+    ),
+    "enum": lambda value, choices: value in choices,
+    "anyOf": lambda value, schemas: any(fits(value, schema) for schema in schemas),
+    "minimum": lambda value, least: value >= least,
+    "minLength": lambda value, least: len(value) >= least,
+    "minItems": lambda value, least: len(value) >= least,
+    "maxItems": lambda value, most: len(value) <= most,
+    "pattern": lambda value, pattern: re.fullmatch(pattern, value) is not None,
+    "items": lambda value, schema: all(fits(item, schema) for item in value),
+    "propertyNames": lambda value, schema: all(fits(name, schema) for name in value),
+    "additionalProperties": lambda value, schema: all(map(fits, value.values(), repeat(schema))),
+}
+
+
+def fits(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Tell whether a value is as a schema says."""
+    return all(KEYWORDS[word](value, schema[word]) for word in schema if word in KEYWORDS)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The checked settings of a DAG, in Airflow's values.
+
+    ``dag``, ``graph`` and ``task`` are those of the tables of these names, ``tasks`` those of the
+    tasks that a selector chooses, ``form`` the fields of the trigger form, as Airflow's Param.
+    """
+
+    dag: dict[str, Any] = field(default_factory=dict)
+    graph: dict[str, Any] = field(default_factory=dict)
+    task: dict[str, Any] = field(default_factory=dict)
+    tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    form: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def check(
+    sections: Mapping[str, Any],
+    selectors: Mapping[str, Collection[str]],
+    parameters: Mapping[str, Any],
+) -> Settings:
+    """Check the settings of one DAG.
+
+    Args:
+        sections: the settings by where they stand; later ones override earlier ones.
+        selectors: what can choose each node in ``tasks``, under the node's name.
+        parameters: Kedro's, which give the defaults of the trigger form.
+
+    Raises:
+        ValueError: with the key, its value, and what is accepted.
+    """
+    found = Settings()
+    tables = {key: name for name in ("dag", "graph", "task") for key in TABLES[name]}
+    choices = {name for names in selectors.values() for name in names}
+    for section, settings in sections.items():
+        for key, value in read(section, "mapping", settings or {}).items():
+            where = f"{section}: {key}"
+            if table := tables.get(key):
+                getattr(found, table)[key] = read(where, TABLES[table][key][0], value)
+            elif key == "tasks":
+                for selector, given in read(where, "mapping", value).items():
+                    kinds = "give the name of a node, or a pipeline:, namespace: or tag: of nodes"
+                    known(f"{where}: {selector}", selector, choices, "no node is chosen", kinds)
+                    chosen = read_all(f"{where}: {selector}", "task", given)
+                    found.tasks.setdefault(selector, {}).update(chosen)
+            elif key == "params":
+                for name, given in read(where, "mapping", value).items():
+                    found.form[name] = check_field(f"{where}: {name}", name, given, parameters)
+            else:
+                known(where, key, [*tables, "tasks", "params"])
+    check_together(found, selectors)
+    return found
+
+
+def check_together(found: Settings, selectors: Mapping[str, Collection[str]]) -> None:
+    """Check what settings mean for each other."""
+    dag = found.dag
+    for name in found.form:
+        if inner := [other for other in found.form if other.startswith(f"{name}.")]:
+            raise ValueError(f"params: {name} holds {inner[0]} already: list only one of them")
+    if dag.get("assets") and dag.get("schedule"):
+        raise ValueError("schedule and assets exclude each other: set one of them to null or []")
+    if dag.get("schedule") and dag.setdefault("start_date", "2024-01-01T00:00:00") is None:
+        raise ValueError("start_date: None is not a date, which a schedule needs")
+    group_by = found.graph.get("group_by", "none")
+    for node, names in selectors.items() if group_by.startswith("tag:") else ():
+        tags = sorted(name.removeprefix("tag:") for name in names if name.startswith(group_by))
+        if len(tags) > 1:
+            raise ValueError(f"group_by: {group_by!r}: the node {node} has {tags}")
+
+
+def read(where: str, kind: str, value: Any) -> Any:
+    """Read a value of a kind, or say where it is and what is accepted there."""
+    name, _, null = kind.partition(" or ")
+    schema = TABLES["kinds"][name]
+    if null and value is None:
+        return None
+    try:
+        if fits(value, schema):
+            return CONVERTERS[name](value) if name in CONVERTERS else value
+    except (LookupError, OverflowError, TypeError, ValueError):
+        pass
+    accepted = schema.get("accepts") or f"one of {', '.join(schema['enum'])}"
+    raise ValueError(f"{where}: {value!r} is not {accepted}{', or null' if null else ''}")
+
+
+def read_all(where: str, table: str, values: Any) -> dict[str, Any]:
+    """Read a mapping of settings that a table has."""
+    for key in read(where, "mapping", values):
+        known(f"{where}: {key}", key, TABLES[table])
+    return {key: read(f"{where}: {key}", TABLES[table][key][0], values[key]) for key in values}
+
+
+def known(
+    where: str,
+    key: str,
+    keys: Collection[str],
+    problem: str = "there is no such name",
+    otherwise: str = "",
+) -> None:
+    """Refuse a key that does not exist, and name the nearest one."""
+    if key not in keys:
+        near = get_close_matches(str(key), keys, n=1)
+        hint = f"did you mean {near[0]}?" if near else otherwise
+        raise ValueError(f"{where}: {problem}; {hint or 'accepted are ' + ', '.join(keys)}")
+
+
+def duration(value: float | str) -> timedelta:
+    """Read minutes, or a text such as 90s, 15m, 2h or 1d12h."""
+    if not isinstance(value, str):
+        return timedelta(minutes=value)
+    units = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+    parts = re.findall(r"(\d+)([dhms])", value)
+    return sum((timedelta(**{units[unit]: int(n)}) for n, unit in parts), timedelta())
+
+
+def moment(value: str | list[int]) -> str:
+    """Read a date, as ISO text, with a time and an offset if they are given."""
+    found = datetime(*value) if isinstance(value, list) else datetime.fromisoformat(value)
+    return found.isoformat()
+
+
+def schedule(value: str) -> str | timedelta:
+    """Read an interval, and leave a cron expression or a preset."""
+    return duration(value) if re.fullmatch(r"(\d+[dhms])+", value) else value
+
+
+CONVERTERS: dict[str, Callable[[Any], Any]] = {
+    "duration": duration,
+    "moment": moment,
+    "schedule": schedule,
+    "timezone": lambda value: ZoneInfo(value).key,
+}
+for path in sorted(Path(__file__).parent.glob("settings_*.py")):
+    CONVERTERS |= import_module(f"{__package__}.{path.stem}").CONVERTERS
+
+
+def check_field(where: str, name: str, given: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Check a field of the trigger form, whose default is Kedro's value of the parameter."""
+    known(where, name, list(parameter_names(parameters)))
+    default: Any = parameters
+    for part in name.split("."):
+        default = default[part]
+    found = {"default": default, **read_all(where, "param", given or {})}
+    if "type" not in found and default is not None:
+        found["type"] = next(name for name, type_ in TYPES.items() if isinstance(default, type_))
+    if "choices" in found:
+        found["enum"] = found.pop("choices")
+    low, high = found.get("minimum"), found.get("maximum")
+    right_type = "type" not in found or isinstance(default, TYPES[found["type"]])
+    inside = (low is None or default >= low) and (high is None or default <= high)
+    if not right_type or not inside or default not in found.get("enum", [default]):
+        raise ValueError(f"{where}: {default!r}, its value in parameters.yml, is not accepted here")
+    return found
+
+
+def parameter_names(parameters: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """List the names of parameters, those in parameters too: model_options.test_size."""
+    for name, value in parameters.items():
+        yield f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from parameter_names(value, f"{prefix}{name}.")

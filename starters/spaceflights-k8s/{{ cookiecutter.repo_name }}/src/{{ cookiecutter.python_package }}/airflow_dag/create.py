@@ -1,0 +1,92 @@
+"""`kedro airflow create`: kedro-airflow's own command, for this project's kind of DAG."""
+
+import copy
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import kedro_airflow.plugin
+import yaml
+from kedro.config import MissingConfigException
+from kedro.framework.cli.utils import KedroCliError
+from kedro.framework.context import KedroContext
+from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
+
+from .dag_file import dag_file
+from .graph import selectors
+from .settings import Settings, check, known
+
+DEFAULTS = {"env": "airflow", "target_path": "dags", "jinja_file": None}
+TEMPLATE = Path(__file__).with_name("dag.py.j2")
+
+airflow = copy.copy(kedro_airflow.plugin.airflow_commands)
+airflow.commands = dict(airflow.commands)
+options = copy.deepcopy(kedro_airflow.plugin.create.params)
+for option in options:
+    option.default = DEFAULTS.get(str(option.name), option.default)
+
+
+@airflow.command(params=options)
+@click.pass_context
+def create(command: click.Context, **given: Any) -> None:
+    """Create the Airflow DAG of this project, by airflow.yml."""
+    if given["convert_all"] and given["pipeline_names"] != ["__default__"]:
+        raise click.BadParameter("The `--all` and `--pipelines` option are mutually exclusive.")
+    project = command.obj
+    with KedroSession.create(project_path=project.project_path, env=given["env"]) as session:
+        context = session.load_context()
+    names = list(pipelines) if given["convert_all"] else given["pipeline_names"]
+    if unknown := [name for name in names if name not in pipelines]:
+        raise KedroCliError(f"Pipeline {unknown[0]} not found.")
+    checked = {
+        name: check_pipeline(context, name, given["params"], project.package_name) for name in names
+    }
+    given |= {"convert_all": False, "jinja_file": given["jinja_file"] or TEMPLATE}
+    for name, settings in checked.items():
+        if given["jinja_file"] == TEMPLATE:
+            params = {"dag_file": partial(dag_file, settings, bool(given["node_grouping"]))}
+        else:
+            params = for_template(settings) | given["params"]
+        one = {"pipeline_names": [name], "params": params}
+        command.invoke(kedro_airflow.plugin.create, **given | one)
+
+
+def check_pipeline(
+    context: KedroContext, name: str, params: dict[str, Any], package: str
+) -> Settings:
+    """Check the settings of a pipeline's DAG.
+
+    Raises:
+        click.ClickException: with the key, its value and what is accepted, or the place of what is
+            no YAML.
+    """
+    context.config_loader.config_patterns.setdefault("airflow", ["airflow*", "airflow/**"])
+    try:
+        config = context.config_loader["airflow"]
+    except MissingConfigException:
+        config = {}
+    except yaml.YAMLError as error:
+        raise click.ClickException(str(error)) from None
+    try:
+        for section in config:
+            known(section, section, ["default", *pipelines])
+        sections = {section: config.get(section) for section in ("default", name)}
+        choices = {node.name: selectors(node, package) for node in pipelines[name].nodes}
+        return check({**sections, "--params": params}, choices, context.params)
+    except ValueError as error:
+        raise click.ClickException(f"conf/{context.env}/airflow.yml: {error}") from None
+
+
+def for_template(settings: Settings) -> dict[str, Any]:
+    """Give the settings in the values that a template for kedro-airflow reads, such as its own."""
+    given = settings.dag | settings.task
+    if start := given.get("start_date"):
+        given["start_date"] = list(datetime.fromisoformat(start).timetuple()[:6])
+    if "retry_delay" in given:
+        given["retry_delay"] = given["retry_delay"].total_seconds() / 60
+    if not given.get("schedule") or isinstance(given["schedule"], timedelta):
+        given["schedule"] = "@once"  # its default: it has no word for never or for an interval
+    return given

@@ -1,0 +1,82 @@
+"""The text of a DAG file: the settings and the tasks of the DAG, as data."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import is_dataclass
+from textwrap import indent
+from typing import Any
+
+from kedro.pipeline import GroupedNodes, Pipeline
+
+from .graph import removal, slug, tasks_of
+from .settings import TABLES, Settings
+
+TEXT = '''"""Airflow DAG of the Kedro pipeline {pipeline}.
+
+Written by `kedro airflow create`. Change the pipelines or conf/{env}/airflow.yml, not this file.
+"""
+
+import datetime
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))  # if Airflow's folder of DAGs is one above it
+from {package}_airflow.{module} import create_dag
+from {package}_airflow.model import Node, Task
+
+dag = {call}
+'''
+
+
+def dag_file(
+    settings: Settings,
+    grouped: bool,
+    name: str,
+    pipeline: Pipeline,
+    groups: Sequence[GroupedNodes],
+    package: str,
+    env: str,
+    conf_source: str,
+) -> str:
+    """Write the DAG file of the pipeline of this name.
+
+    Args:
+        grouped: whether ``groups`` come from the command line, and airflow.yml's are not taken.
+    """
+    group_by: dict[str, str] | str = settings.graph.get("group_by", "none")
+    if grouped:
+        group_by = {node: group.name for group in groups for node in group.nodes}
+    tasks = tasks_of(pipeline, package, group_by, settings.tasks)
+    if tasks and not settings.graph.get("keep_intermediate", True):
+        tasks.append(removal(tasks))
+    parts = [package]
+    parts += [name] if name != "__default__" else []
+    parts += [env] if env != "airflow" else []
+    about = {"package": package, "pipeline": name, "env": env}
+    about |= {"conf_source": conf_source} if conf_source else {}
+    data = {"default_args": settings.task, "params": settings.form, "tasks": tasks}
+    arguments = [
+        f"{key}={source(value)}" for key, value in {**about, **settings.dag, **data}.items()
+    ]
+    call = bracket("create_dag(", [repr(slug("-".join(parts))), *arguments], ")")
+    module = TABLES["create_dag"]["module"]
+    return TEXT.format(pipeline=name, env=env, package=package, module=module, call=call)
+
+
+def source(value: Any) -> str:
+    """Write a value as Python; a dataclass as its call, without what is empty."""
+    if is_dataclass(value):
+        parts = [f"{key}={source(part)}" for key, part in vars(value).items() if part]
+        return bracket(f"{type(value).__name__}(", parts, ")")
+    if isinstance(value, dict):
+        return bracket("{", (f"{key!r}: {source(item)}" for key, item in value.items()), "}")
+    return bracket("[", map(source, value), "]") if isinstance(value, list) else repr(value)
+
+
+def bracket(start: str, parts: Iterable[str], end: str) -> str:
+    """Write parts between brackets: side by side if that is short, else each in its line."""
+    parts = list(parts)
+    line = f"{start}{', '.join(parts)}{end}"
+    if len(parts) < 2 or (len(line) <= 80 and "\n" not in line):
+        return line
+    lines = "".join(f"{part},\n" for part in parts)
+    return f"{start}\n{indent(lines, '    ')}{end}"

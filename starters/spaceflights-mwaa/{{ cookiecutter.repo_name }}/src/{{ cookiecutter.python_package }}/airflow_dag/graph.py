@@ -1,0 +1,169 @@
+"""Turn the nodes of a pipeline into the tasks of a DAG: what runs together, and after what."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from inspect import cleandoc
+from itertools import chain, count
+from typing import Any
+
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node as KedroNode
+
+
+@dataclass
+class Node:
+    """A node as the DAG file has it, see model.py."""
+
+    name: str
+    inputs: list[str]
+    outputs: list[str]
+    pipeline: str | None
+    doc: str
+
+
+@dataclass
+class Task:
+    """A task as the DAG file has it, see model.py."""
+
+    id: str
+    nodes: list[Node] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+    group: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def tasks_of(
+    pipeline: Pipeline,
+    package: str,
+    group_by: Mapping[str, str] | str,
+    settings: Mapping[str, Mapping[str, Any]],
+) -> list[Task]:
+    """Group nodes into tasks, in the pipeline's order.
+
+    Args:
+        group_by: none, pipeline, namespace or tag:PREFIX, or the group of each node by its name.
+        settings: those of the tasks with a node that is chosen by the key.
+    """
+    labels = {
+        node: label(node, package, group_by)
+        if isinstance(group_by, str)
+        else ("group", group_by[node.name])
+        for node in pipeline.nodes
+    }
+    joined = join_cycles(pipeline, labels)
+    keys = list(dict.fromkeys(joined.values()))
+    ids = unique_ids("-".join(name for _, name in key) for key in keys)
+    tasks = {key: Task(id) for key, id in zip(keys, ids, strict=True)}
+    chosen: dict[str, set[str]] = {}
+    for node, key in joined.items():
+        doc = node.func.__doc__ if isinstance(node.func.__doc__, str) else ""
+        shown = folder(node, package)
+        task = tasks[key]
+        task.nodes.append(Node(node.name, node.inputs, node.outputs, shown, cleandoc(doc)))
+        before = {tasks[joined[each]].id for each in pipeline.node_dependencies[node]}
+        task.after = sorted({*task.after, *before} - {task.id})
+        chosen.setdefault(task.id, set()).update(selectors(node, package))
+    for selector, given in settings.items():
+        for task in tasks.values():
+            task.settings |= given if selector in chosen[task.id] else {}
+    boxes = {node: tasks[key] for node, key in joined.items()}
+    show_in_groups(pipeline, package, boxes)
+    return list(tasks.values())
+
+
+def removal(tasks: list[Task]) -> Task:
+    """Make the task that removes the run's intermediate data when all others have succeeded."""
+    waited_for = {id for task in tasks for id in task.after}
+    taken = dict.fromkeys(
+        [task.id for task in tasks] + [task.group for task in tasks if task.group]
+    )
+    *_, id = unique_ids([*taken, "remove_intermediate"])
+    return Task(id, after=sorted({task.id for task in tasks} - waited_for))
+
+
+def folder(node: KedroNode, package: str) -> str | None:
+    """Name the folder in pipelines/ that holds the node's function."""
+    module = (getattr(node.func, "__module__", None) or "").split(".")
+    return module[2] if module[:2] == [package, "pipelines"] and len(module) > 2 else None
+
+
+def selectors(node: KedroNode, package: str) -> set[str]:
+    """List what chooses this node in the ``tasks`` of airflow.yml."""
+    names = {node.name, *(f"tag:{tag}" for tag in node.tags)}
+    names |= {f"namespace:{name}" for name in node.namespace_prefixes}
+    return names | ({f"pipeline:{name}"} if (name := folder(node, package)) else set())
+
+
+def label(node: KedroNode, package: str, by: str) -> tuple[str, str]:
+    """Name the kind and the name of the group that this node belongs to; alone it is a node."""
+    if by == "pipeline" and (name := folder(node, package)):
+        return by, name
+    if by == "namespace" and node.namespace:
+        return by, node.namespace.split(".")[0]
+    for tag in sorted(node.tags) if by.startswith("tag:") else ():
+        if tag.startswith(by.removeprefix("tag:")):
+            return "tag", tag
+    return "node", node.name
+
+
+def join_cycles(
+    pipeline: Pipeline, labels: Mapping[KedroNode, Any]
+) -> dict[KedroNode, tuple[Any, ...]]:
+    """Join groups of nodes that need each other, so that none has to wait for itself.
+
+    Returns:
+        The labels of each node's group, several where it was joined.
+    """
+    joined = {node: (name,) for node, name in labels.items()}
+    while True:
+        graph: dict[Any, set[Any]] = {}
+        for node, group in joined.items():
+            needed = {joined[each] for each in pipeline.node_dependencies[node]}
+            graph.setdefault(group, set()).update(needed - {group})
+        try:
+            TopologicalSorter(graph).prepare()
+            return joined
+        except CycleError as error:
+            cycle = error.args[1]
+            names = [name for group in joined.values() if group in cycle for name in group]
+            one = tuple(dict.fromkeys(names))
+            joined = {node: one if group in cycle else group for node, group in joined.items()}
+
+
+def show_in_groups(pipeline: Pipeline, package: str, tasks: Mapping[KedroNode, Task]) -> None:
+    """Put tasks of one node into task groups: by namespace, or else by pipeline.
+
+    Task groups that would need each other are left out, because Airflow refuses them.
+    """
+    labels = {
+        node: label(node, package, "namespace" if node.namespace else "pipeline")
+        if len(task.nodes) == 1
+        else ("task", task.id)
+        for node, task in tasks.items()
+    }
+    members: dict[tuple[str, str], list[Task]] = {}
+    for node, (key, *others) in join_cycles(pipeline, labels).items():
+        if key[0] in ("namespace", "pipeline") and not others:
+            members.setdefault(key, []).append(tasks[node])
+    shown = {key: found for key, found in members.items() if len(found) > 1}
+    ids = list(dict.fromkeys(task.id for task in tasks.values()))
+    names = [re.sub(r"[^\w-]+", "_", name) for _, name in shown]
+    for id, found in zip(unique_ids([*ids, *names])[len(ids) :], shown.values(), strict=True):
+        for task in found:
+            task.group = id
+
+
+def slug(name: str) -> str:
+    """Make ``name`` an id for Airflow: letters, digits, dashes, dots, underscores, at most 200."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("_")[:200] or "_"
+
+
+def unique_ids(names: Iterable[str]) -> list[str]:
+    """Make a different id for Airflow of each name."""
+    ids: dict[str, None] = {}
+    for name in map(slug, names):
+        numbered = (f"{name}_{number}" for number in count(2))
+        ids[next(id for id in chain([name], numbered) if id not in ids)] = None
+    return list(ids)

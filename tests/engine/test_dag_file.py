@@ -1,0 +1,117 @@
+"""The text of a DAG file is the data that Airflow's side takes."""
+
+import ast
+from datetime import timedelta
+
+import pytest
+from flights.airflow_dag.dag_file import dag_file
+from flights.airflow_dag.settings import Settings
+from flights_airflow import model
+from hypothesis import given
+from kedro.pipeline import Node, Pipeline
+
+from tests.engine.test_graph import GROUPINGS, function, node, pipelines
+
+
+def write(nodes, settings=None, name="__default__", env="airflow", conf_source="", groups=()):
+    pipeline = Pipeline(nodes)
+    settings = settings or Settings()
+    return dag_file(settings, bool(groups), name, pipeline, groups, "flights", env, conf_source)
+
+
+def read(text):
+    """The arguments with which the file calls create_dag."""
+    given = {}
+
+    def create_dag(dag_id, **arguments):
+        given.update(arguments, dag_id=dag_id)
+
+    code = ast.parse(text)
+    code.body = [part for part in code.body if isinstance(part, ast.Assign)]
+    names = {"create_dag": create_dag, "Node": model.Node, "Task": model.Task}
+    exec(compile(code, "dag file", "exec"), names | {"datetime": __import__("datetime")})
+    return given
+
+
+def documented(*datasets):
+    """Clean `it`.
+
+    "Twice".
+    """
+
+
+def test_file_holds_the_settings_and_the_graph():
+    nodes = [
+        Node(documented, "raw", "table", name="clean", tags=["slow"]),
+        node("train", ["table", "params:size"], ["model"], folder="science"),
+    ]
+    settings = Settings(
+        dag={"schedule": "@daily", "tags": ["a"]},
+        task={"owner": "R&D", "retry_delay": timedelta(minutes=1)},
+        tasks={"tag:slow": {"pool": "io"}},
+        form={"size": {"default": 0.2}},
+    )
+    assert read(write(nodes, settings)) == {
+        "dag_id": "flights",
+        "package": "flights",
+        "pipeline": "__default__",
+        "env": "airflow",
+        "schedule": "@daily",
+        "tags": ["a"],
+        "default_args": {"owner": "R&D", "retry_delay": timedelta(minutes=1)},
+        "params": {"size": {"default": 0.2}},
+        "tasks": [
+            model.Task(
+                "clean",
+                [model.Node("clean", ["raw"], ["table"], doc='Clean `it`.\n\n"Twice".')],
+                settings={"pool": "io"},
+            ),
+            model.Task(
+                "train",
+                [model.Node("train", ["table", "params:size"], ["model"], "science")],
+                after=["clean"],
+            ),
+        ],
+    }
+
+
+@given(nodes=pipelines())
+@pytest.mark.parametrize("group_by", GROUPINGS)
+def test_nodes_are_written_as_they_are(nodes, group_by):
+    tasks = read(write(nodes, Settings(graph={"group_by": group_by})))["tasks"]
+    found = {each.name: each for task in tasks for each in task.nodes}
+    assert {name: (list(each.inputs), list(each.outputs)) for name, each in found.items()} == {
+        each.name: (each.inputs, each.outputs) for each in nodes
+    }
+
+
+@pytest.mark.parametrize(
+    "name, env, dag_id",
+    [
+        ("__default__", "airflow", "flights"),
+        ("reporting", "airflow", "flights-reporting"),
+        ("__default__", "staging", "flights-staging"),
+    ],
+)
+def test_each_pipeline_and_environment_has_a_dag_id_of_its_own(name, env, dag_id):
+    given = read(write([node("one", ["a"])], name=name, env=env))
+    assert (given["dag_id"], given["pipeline"], given["env"]) == (dag_id, name, env)
+
+
+def test_removal_of_intermediate_data_is_a_task_of_its_own_if_it_is_not_kept():
+    nodes = [node("one", ["raw"], ["a"]), node("two", ["a"], ["b"])]
+    tasks = read(write(nodes, Settings(graph={"keep_intermediate": False})))["tasks"]
+    assert tasks[-1] == model.Task("remove_intermediate", after=["two"])
+    assert read(write([], Settings(graph={"keep_intermediate": False})))["tasks"] == []
+
+
+def test_configuration_of_another_place_is_named_if_it_was_asked_for():
+    assert "conf_source" not in read(write([node("one", ["a"])]))
+    assert read(write([node("one", ["a"])], conf_source="conf.zip"))["conf_source"] == "conf.zip"
+
+
+def test_function_without_a_docstring_has_none_in_the_file():
+    made = function("flights.pipelines.a.nodes")
+    made.__doc__ = None
+    [task] = read(write([Node(made, "a", None, name="one")]))["tasks"]
+    assert task.nodes[0].doc is None

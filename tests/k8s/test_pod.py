@@ -1,0 +1,406 @@
+"""The settings of airflow.yml become the pods of tasks: pod.py and settings_pods.yml."""
+
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+
+import kubernetes_validate
+import pytest
+import yaml
+from airflow.sdk.exceptions import AirflowFailException
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import ENVIRONMENT, edit, run
+from tests.standins.images import K8S, create_project
+
+KUBERNETES = "1.36"
+SETTINGS = {
+    "image": "registry.example.com/other:1.0",
+    "cpu": ["250m", "2"],
+    "memory": ["1Gi", "4Gi"],
+    "gpu": 1,
+    "storage": "data",
+    "volume": "flights-data",
+    "volumes": {"models": "/mnt/models"},
+    "env": {"OMP_NUM_THREADS": "2"},
+    "secrets": ["warehouse"],
+    "config_maps": ["regions"],
+    "node_selector": {"disktype": "ssd"},
+    "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    "service_account": "trainer",
+    "pull_secrets": ["registry"],
+    "labels": {"team": "data"},
+}
+CORES = "an amount such as 0.5, 500m or [250m, 2], the request at most the limit"
+BYTES = "an amount such as 512Mi or [1Gi, 4Gi], the request at most the limit"
+VARIABLES = "a mapping of variables, such as {OMP_NUM_THREADS: 2}"
+VOLUMES = "a mapping of claims to absolute paths, such as {models: /mnt/models}"
+POD = yaml.safe_load("""
+apiVersion: v1
+kind: Pod
+metadata:
+  labels: {app.kubernetes.io/name: pods, team: data}
+spec:
+  automountServiceAccountToken: false
+  restartPolicy: Never
+  securityContext:
+    runAsUser: 10001
+    runAsGroup: 10001
+    runAsNonRoot: true
+    fsGroup: 10001
+    fsGroupChangePolicy: OnRootMismatch
+    seccompProfile: {type: RuntimeDefault}
+  serviceAccountName: trainer
+  imagePullSecrets: [{name: registry}]
+  nodeSelector: {disktype: ssd}
+  tolerations: [{key: gpu, operator: Exists, effect: NoSchedule}]
+  containers:
+    - name: base
+      image: registry.example.com/other:1.0
+      command: [python]
+      workingDir: /home/kedro_docker
+      env: [{name: OMP_NUM_THREADS, value: "2"}]
+      envFrom: [{secretRef: {name: warehouse}}, {configMapRef: {name: regions}}]
+      resources:
+        requests: {cpu: 250m, memory: 1Gi}
+        limits: {cpu: "2", memory: 4Gi, nvidia.com/gpu: "1"}
+      securityContext:
+        allowPrivilegeEscalation: false
+        capabilities: {drop: [ALL]}
+        readOnlyRootFilesystem: true
+      volumeMounts:
+        - {name: tmp, mountPath: /tmp}
+        - {name: claim-1, mountPath: /mnt/models}
+        - {name: claim-2, mountPath: /home/kedro_docker/data}
+  volumes:
+    - {name: tmp, emptyDir: {}}
+    - {name: claim-1, persistentVolumeClaim: {claimName: models}}
+    - {name: claim-2, persistentVolumeClaim: {claimName: flights-data}}
+""")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return create_project(K8S, "Pods", tmp_path_factory.mktemp("pods"))
+
+
+@pytest.fixture(scope="module")
+def pods(project):
+    """The module pod.py of the project."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(project / "dags")
+        yield importlib.import_module("pods_airflow.pod")
+
+
+@pytest.fixture(scope="module")
+def check(project):
+    """The check of airflow.yml of the project."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(project / "src")
+        yield importlib.import_module("pods.airflow_dag.settings").check
+
+
+def create(pods, runner="pod", params=(), nodes=(("node", ["a"], ["b"]),), **default_args):
+    """A DAG with a task for each node, and one that removes intermediate data."""
+    Node, Task = pods.dag.Node, pods.dag.Task
+    tasks = [Task(f"task_{number}", [Node(*node)]) for number, node in enumerate(nodes)]
+    return pods.create_dag(
+        "pods",
+        package="pods",
+        pipeline="__default__",
+        env="airflow",
+        tasks=[*tasks, Task("remove_intermediate", after=[task.id for task in tasks])],
+        default_args=default_args,
+        params={name: {"default": None} for name in params},
+        runner=runner,
+    )
+
+
+def context(dag, task_id, **params):
+    run = SimpleNamespace(run_id="run: 1", run_after=datetime(2024, 1, 31, tzinfo=timezone.utc))
+    ti = SimpleNamespace(dag_id=dag.dag_id, task_id=task_id, map_index=-1, try_number=1)
+    return {"dag_run": run, "params": params, "ti": ti, "run_id": run.run_id, "dag": dag}
+
+
+def test_settings_are_put_on_top_of_the_pod_template(pods):
+    task = create(pods, **SETTINGS).get_task("task_0")
+    assert task.pod("python") == POD
+    kubernetes_validate.validate(POD, KUBERNETES, strict=True)
+
+
+def test_airflow_sends_the_pod_as_it_is_with_labels_to_find_it_again(pods, monkeypatch):
+    from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+    from kubernetes.client import ApiClient
+
+    monkeypatch.setattr(KubernetesHook, "get_namespace", lambda self: "flights")
+    dag = create(pods, **SETTINGS)
+    given = context(dag, "task_0")
+    operator = dag.get_task("task_0").kubernetes_operator(given)
+    sent = operator.build_pod_request_obj(given, dry_run=True)
+    pod = ApiClient().sanitize_for_serialization(sent)
+    kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+    labels = pod["metadata"]["labels"]
+    assert (labels["dag_id"], labels["task_id"], labels["team"]) == ("pods", "task_0", "data")
+    [container] = pod["spec"]["containers"]
+    assert container.pop("terminationMessagePolicy") == "FallbackToLogsOnError"
+    assert container.pop("command")[:3] == ["python", "-m", "dags.pods_airflow.run"]
+    expected = json.loads(json.dumps(POD["spec"]))
+    del expected["containers"][0]["command"]
+    sent = {key: value for key, value in pod["spec"].items() if value not in ([], {}, False)}
+    sent["containers"] = [{key: value for key, value in container.items() if value != []}]
+    assert sent == {key: value for key, value in expected.items() if value is not False}
+
+
+@pytest.mark.parametrize("keep, action", [(False, "delete_pod"), (True, "delete_succeeded_pod")])
+def test_pods_that_have_failed_are_kept_if_asked(pods, keep, action):
+    timeout = timedelta(minutes=3)
+    dag = create(pods, image="x", keep_failed_pods=keep, startup_timeout=timeout)
+    operator = dag.get_task("task_0").kubernetes_operator(context(dag, "task_0"))
+    assert operator.on_finish_action.value == action
+    assert operator.startup_timeout_seconds == operator.schedule_timeout_seconds == 180
+    assert operator.deferrable
+
+
+@pytest.mark.parametrize("kubeconfig", [None, "/kubeconfig"])
+@pytest.mark.parametrize("in_a_pod", [False, True])
+def test_cluster_is_that_of_kubeconfig_or_the_one_that_airflow_is_in(
+    pods, monkeypatch, tmp_path, kubeconfig, in_a_pod
+):
+    dag = create(pods, image="x")
+    if in_a_pod:
+        (tmp_path / "token").touch()
+    monkeypatch.setattr(pods, "SERVICE_ACCOUNT_TOKEN", tmp_path / "token")
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    if kubeconfig:
+        monkeypatch.setenv("KUBECONFIG", kubeconfig)
+    operator = dag.get_task("task_0").kubernetes_operator(context(dag, "task_0"))
+    assert operator.in_cluster is (in_a_pod and not kubeconfig)
+    assert operator.config_file == kubeconfig
+
+
+@pytest.mark.parametrize("storage", ["s3://bucket/flights", "gs://bucket", "abfs://container/x"])
+def test_no_volume_is_mounted_for_data_at_a_url(pods, storage):
+    dag = create(pods, image="x", storage=storage, volume="flights-data")
+    spec = dag.get_task("task_0").pod()["spec"]
+    assert [volume["name"] for volume in spec["volumes"]] == ["tmp"]
+    assert spec["containers"][0]["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
+
+
+def test_image_is_the_projects_unless_the_task_has_one(pods, monkeypatch):
+    monkeypatch.setenv("KEDRO_IMAGE", "registry.example.com/pods@sha256:1")
+    task = create(pods).get_task("task_0")
+    assert task.pod()["spec"]["containers"][0]["image"] == "registry.example.com/pods@sha256:1"
+    monkeypatch.delenv("KEDRO_IMAGE")
+    with pytest.raises(AirflowFailException, match="^The pod has no image: set KEDRO_IMAGE "):
+        task.pod()
+
+
+@given(
+    st.lists(st.text(min_size=1), min_size=1, max_size=3, unique=True),
+    st.dictionaries(
+        st.text(st.sampled_from("ab"), min_size=1),
+        st.sampled_from(["$(HOME)", "$$(HOME)"]) | st.text() | st.floats(-1, 1),
+    ),
+)
+def test_pod_does_what_the_task_would_do_itself(pods, names, params):
+    nodes = [(name, [name, "params:x"], [f"{name}@pandas"]) for name in names]
+    dag = create(pods, nodes=nodes, params=params, image="x")
+    for task in dag.tasks:
+        given = context(dag, task.task_id, **params)
+        [container] = task.kubernetes_operator(given).pod_template_dict["spec"]["containers"]
+        *command, work = container["command"]
+        assert command == ["python", "-m", "dags.pods_airflow.run"]
+        assert "$" not in work  # Kubernetes would put the pod's variables there
+        assert pods.dag.Run.from_json(work) == task.run_in(given)
+
+
+def test_kubernetes_executor_gets_the_pod_of_a_task(pods, monkeypatch):
+    from kubernetes.client import ApiClient
+
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "LocalExecutor,KubernetesExecutor")
+    task = create(pods, runner="executor", **SETTINGS).get_task("task_0")
+    pod = ApiClient().sanitize_for_serialization(task.executor_config["pod_override"])
+    expected = json.loads(json.dumps(POD))
+    del expected["spec"]["containers"][0]["command"]
+    assert pod == expected
+
+
+def test_pod_of_kubernetes_executor_imports_nothing_to_describe_itself(pods, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "KubernetesExecutor")
+    monkeypatch.setenv("AIRFLOW_IS_K8S_EXECUTOR_POD", "True")
+    task = create(pods, runner="executor").get_task("task_0")
+    assert not task.executor_config
+
+
+def test_other_executors_run_the_task_themselves(pods, monkeypatch):
+    monkeypatch.setenv("KEDRO_RUNNER", "executor")
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "LocalExecutor")
+    task = create(pods, runner="pod").get_task("task_0")
+    assert type(task).__name__ == "ExecutorOperator"
+    assert not task.executor_config
+
+
+@pytest.mark.parametrize("runner", ["pod", "executor"])
+def test_reading_the_dag_imports_nothing_of_kubernetes(project, runner):
+    code = "import runpy, sys; runpy.run_path(sys.argv[1]); print(*sys.modules)"
+    environment = ENVIRONMENT | {"KEDRO_RUNNER": runner}
+    command = [sys.executable, "-c", code, project / "dags/pods_airflow_dag.py"]
+    modules = run(*command, cwd=project, env=environment).stdout.split()
+    assert "pods_airflow.pod" in modules
+    assert not [name for name in modules if name.startswith(("kubernetes", "kedro."))]
+
+
+@pytest.mark.parametrize(
+    "key, value, expected",
+    [
+        ("cpu", 1, ["1"]),
+        ("cpu", 0.5, ["0.5"]),
+        ("cpu", ["250m", 2], ["250m", "2"]),
+        ("memory", "512Mi", ["512Mi"]),
+        ("memory", ["1Gi", "4G"], ["1Gi", "4G"]),
+        ("gpu", 2, 2),
+        (
+            "image",
+            "registry.example.com:5000/a/b@sha256:0f",
+            "registry.example.com:5000/a/b@sha256:0f",
+        ),
+        ("env", {"A": 1, "B": "x y"}, {"A": "1", "B": "x y"}),
+        ("labels", {"example.com/team": "data"}, {"example.com/team": "data"}),
+        ("startup_timeout", "10m", timedelta(minutes=10)),
+    ],
+)
+def test_setting_of_a_pod_is_accepted(check, key, value, expected):
+    assert check({"default": {key: value}}, {}, {}).task == {key: expected}
+
+
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("runner", "pods", "'pods' is not pod or executor"),
+        ("cpu", "two", f"'two' is not {CORES}"),
+        ("cpu", 0, f"0 is not {CORES}"),
+        ("cpu", [2, 1], f"[2, 1] is not {CORES}"),
+        ("cpu", True, f"True is not {CORES}"),
+        ("memory", "1GB", f"'1GB' is not {BYTES}"),
+        ("memory", "512m", f"'512m' is not {BYTES}"),
+        ("memory", 512, f"512 is not {BYTES}"),
+        ("gpu", "1", "'1' is not a whole number from 0"),
+        ("image", "My Image", "'My Image' is not an image such as registry.example.com/name:1.0"),
+        ("volumes", {"models": "mnt"}, f"{{'models': 'mnt'}} is not {VOLUMES}"),
+        ("env", {"A-B": "1"}, f"{{'A-B': '1'}} is not {VARIABLES}"),
+        ("env", ["A=1"], f"['A=1'] is not {VARIABLES}"),
+        ("env", {"A": True}, f"{{'A': True}} is not {VARIABLES}"),
+        ("secrets", "warehouse", "'warehouse' is not a list of names of Kubernetes' objects"),
+        ("secrets", ["my_secret"], "['my_secret'] is not a list of names of Kubernetes' objects"),
+        (
+            "labels",
+            {"team": "a b"},
+            "{'team': 'a b'} is not a mapping of labels, such as {disktype: ssd}",
+        ),
+        (
+            "tolerations",
+            [{"kye": "gpu"}],
+            "[{'kye': 'gpu'}] is not a list of tolerations such as {key: gpu, operator: Exists}",
+        ),
+        ("keep_failed_pods", "yes", "'yes' is not true or false"),
+    ],
+)
+def test_wrong_setting_of_a_pod_is_refused(check, key, value, message):
+    with pytest.raises(ValueError) as refused:
+        check({"default": {key: value}}, {}, {})
+    assert str(refused.value) == f"default: {key}: {message}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("  group_by: none\n", "found duplicate key group_by"),
+        ("default: [", "Invalid YAML or JSON file "),
+    ],
+)
+def test_what_is_no_yaml_is_refused_with_its_place(project, line, message):
+    settings = project / "conf" / "airflow" / "airflow.yml"
+    before = settings.read_text()
+    try:
+        settings.write_text(before + line)
+        refused = run("make", "dag", cwd=project, check=False)
+    finally:
+        settings.write_text(before)
+    assert "Traceback" not in refused.stderr and "\nError: " in f"\n{refused.stderr}"
+    assert message in refused.stderr and "line " in refused.stderr
+
+
+TASKS = """
+  tasks:
+    train_model_node: {memory: [2Gi, 8Gi], gpu: 1}
+    pipeline:reporting: {cpu: 100m, node_selector: {disktype: ssd}}
+    tag:big: {env: {A: 1}}
+    namespace:europe: {service_account: reader}
+"""
+
+
+@pytest.mark.slow
+def test_settings_reach_the_tasks_of_a_node_pipeline_tag_or_namespace(project, tmp_path):
+    settings = project / "conf" / "airflow" / "airflow.yml"
+    before = settings.read_text()
+    [pipeline] = project.glob("src/*/pipelines/data_processing/pipeline.py")
+    source = pipeline.read_text()
+    command = ["kedro", "airflow", "create", f"--target-dir={tmp_path / 'dags'}"]
+    try:
+        settings.write_text(before.replace("group_by: pipeline", "group_by: none") + TASKS)
+        name = 'name="preprocess_shuttles_node"'
+        edit(pipeline, name, f'{name}, tags="big", namespace="europe"')
+        run(*command, cwd=project)
+        shutil.copytree(
+            project / "dags",
+            tmp_path / "dags",
+            dirs_exist_ok=True,
+            ignore=lambda *_: {"pods_airflow_dag.py"},
+        )
+        code = (
+            "import json, runpy, sys; tasks = runpy.run_path(sys.argv[1])['dag'].tasks; "
+            "print(json.dumps({task.task_id: task.pod()['spec'] for task in tasks}))"
+        )
+        environment = ENVIRONMENT | {"KEDRO_IMAGE": "x"}
+        done = subprocess.run(
+            [sys.executable, "-c", code, tmp_path / "dags" / "pods_airflow_dag.py"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert run(*command, cwd=project, check=False).returncode == 0
+        settings.write_text(before + TASKS.replace("train_model_node", "train_model_nod"))
+        refused = run(*command, cwd=project, check=False)
+    finally:
+        settings.write_text(before)
+        pipeline.write_text(source)
+    specs = json.loads(done.stdout.splitlines()[-1])
+    resources = {task: spec["containers"][0]["resources"] for task, spec in specs.items()}
+    default = {
+        "requests": {"cpu": "250m", "memory": "1Gi"},
+        "limits": {"cpu": "2", "memory": "1Gi"},
+    }
+    small = {"cpu": "100m", "memory": "1Gi"}
+    reporting = {task for task, spec in specs.items() if "nodeSelector" in spec}
+    assert resources.pop("train_model_node") == {
+        "requests": {"cpu": "250m", "memory": "2Gi"},
+        "limits": {"cpu": "2", "memory": "8Gi", "nvidia.com/gpu": "1"},
+    }
+    assert len(reporting) == 3
+    assert [resources.pop(task) for task in reporting] == [{"requests": small, "limits": small}] * 3
+    assert all(found == default for found in resources.values())
+    [europe] = [task for task, spec in specs.items() if "serviceAccountName" in spec]
+    assert europe == "europe.preprocess_shuttles_node"
+    assert specs[europe]["containers"][0]["env"] == [{"name": "A", "value": "1"}]
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1] == (
+        "Error: conf/airflow/airflow.yml: default: tasks: train_model_nod: no node is chosen; "
+        "did you mean train_model_node?"
+    )

@@ -1,0 +1,95 @@
+"""What stands in several places is written by compose.py, and a file has one owner."""
+
+import shutil
+import sys
+
+import pytest
+import yaml
+
+import compose
+from tests.conftest import ROOT, edit
+
+LISTS = compose.lists()
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """What compose.py reads and writes, to be changed."""
+    for name in ("layers", "hooks"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in LISTS:
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+@pytest.fixture
+def compose_py(copy, monkeypatch, capsys):
+    """Run compose.py in the copy; gives the status, and what it prints."""
+
+    def run_compose(*options):
+        monkeypatch.setattr(compose, "ROOT", copy)
+        monkeypatch.setattr(sys, "argv", ["compose.py", *options])
+        return compose.main(), *capsys.readouterr()
+
+    return run_compose
+
+
+@pytest.mark.parametrize("file", LISTS)
+def test_list_is_as_composed(file):
+    assert (ROOT / file).read_text() == LISTS[file], "run `python compose.py`"
+
+
+@pytest.mark.parametrize(
+    "file, old, new",
+    [
+        ("README.md", "| `spaceflights-k8s` |", "| `spaceflights-kubernetes` |"),
+        ("cookiecutter.json", "on Kubernetes", "in pods"),
+        ("copier.yml", "choices: [astro-airflow-iris, ", "choices: ["),
+        ("copier.yml", "[a-z][a-z0-9_]*[a-z0-9]", "[a-z0-9_]+"),
+        ("hooks/pre_gen_project.py", "pandas", ""),
+        ("layers/prompts.yml", "regex_validator: ", "regex_validator: .*"),
+    ],
+)
+def test_check_names_a_stale_list_and_compose_writes_it(copy, compose_py, file, old, new):
+    edit(copy / file, old, new)
+    status, stdout, stderr = compose_py("--check")
+    assert status == 1 and file in stdout.splitlines()
+    assert stderr == "Not what layers/ and hooks/ give: run `python compose.py`\n"
+    assert compose_py()[0] == 0
+    assert (copy / file).read_text() == LISTS[file]
+    assert compose_py("--check") == (0, "", "")
+
+
+def test_new_refused_name_reaches_every_hook(copy, compose_py):
+    edit(copy / "layers" / "refused_names.txt", "zoneinfo\n", "zoneinfo\nzope\n")
+    compose_py()
+    hooks = [copy / "hooks", *(copy / "starters" / name / "hooks" for name in compose.STARTERS)]
+    for folder in hooks:
+        assert " zope\n" in (folder / "pre_gen_project.py").read_text()
+
+
+def test_file_that_two_layers_have_is_refused_unless_it_is_joined_or_replaces(copy, compose_py):
+    plugin = copy / "layers" / "platforms" / "astro" / "plugins" / "preload.py"
+    plugin.parent.mkdir()
+    plugin.write_text("")
+    with pytest.raises(SystemExit) as refused:
+        compose_py()
+    assert refused.value.code == (
+        "layers/platforms/astro/plugins/preload.py: a layer below has this file; "
+        "give it another name"
+    )
+
+
+def test_settings_for_kubernetes_are_those_of_the_base_and_more():
+    layers = ROOT / "layers"
+    base = (layers / "base/conf/airflow/airflow.yml").read_text().splitlines()
+    kubernetes = (layers / "platforms/k8s/conf/airflow/airflow.yml").read_text().splitlines()
+    common = [line for line in base if "group_by: " not in line]
+    assert [line for line in kubernetes if line in common][: len(common)] == common
+    default = yaml.safe_load("\n".join(kubernetes))["default"]
+    assert default["group_by"] == "pipeline" and default["runner"] == "pod"
+
+
+def test_deployment_is_documented_for_every_starter():
+    text = (ROOT / "docs" / "deploy.md").read_text()
+    assert [name for name in compose.STARTERS if f"`{name}`" not in text] == []
