@@ -57,13 +57,7 @@ def project(releases, forks, tmp_path_factory):
     edit(folder / "conf/airflow/airflow.yml", "schedule: null", 'schedule: "@daily"')
     edit(folder / PIPELINE, 'name="train_model_node"', 'name="fit_model_node"')
     (folder / "docker-compose.override.yml").unlink()
-<<<<<<< HEAD
-    command = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
-    forks.run(*command, "--jinja-file=conf/airflow/dag.py.j2", cwd=folder)
-=======
-    (folder / DAG).unlink()
-    run("kedro", "airflow", "create", cwd=folder)
->>>>>>> main
+    forks.run("kedro", "airflow", "create", cwd=folder)
     (folder / ".env").write_text("TOKEN=mine\n")
     (folder / "airflow_settings.yaml").write_text("airflow: {variables: [mine]}\n")
     commit(folder, "Edit")
@@ -184,14 +178,8 @@ def test_project_moves_between_platforms_with_its_edits(
     assert names == fresh.keys() | kept
     changed = {name for name in fresh if fresh[name] != moved[name]}
     assert changed - {DAG} == {NODES, "requirements.txt", "conf/airflow/airflow.yml"}
-<<<<<<< HEAD
-    create = ["kedro", "airflow", "create", "--env=airflow", "--target-dir=dags"]
-    forks.run(*create, "--jinja-file=conf/airflow/dag.py.j2", cwd=project)
-    expected = fresh[DAG][1].replace(b"'max_active_runs': 3", b"'max_active_runs': 5")
-=======
-    run("kedro", "airflow", "create", cwd=project)
+    forks.run("kedro", "airflow", "create", cwd=project)
     expected = fresh[DAG][1].replace(b"max_active_runs=3", b"max_active_runs=5")
->>>>>>> main
     assert (project / DAG).read_bytes() == expected
     assert (project / ".env").read_text() == "TOKEN=mine\n"
     assert "mine" in (project / "airflow_settings.yaml").read_text()
