@@ -90,11 +90,9 @@ def starter(request) -> str:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory) -> Path:
-    """The files that generators read, as they are now, committed to a repository of their own."""
+    """The files of this repository as they are now, committed to a repository of their own."""
     folder = tmp_path_factory.mktemp("template") / "kedro-airflow-starters"
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    read = ["cookiecutter.json", "copier.yml", "hooks", "starters"]
-    listed = run(*command, *read, cwd=ROOT)
+    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
     for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).is_file():
             target = folder / name
