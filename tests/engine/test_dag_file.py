@@ -101,7 +101,7 @@ def test_each_pipeline_and_environment_has_a_dag_id_of_its_own(name, env, dag_id
 def test_removal_of_intermediate_data_is_a_task_of_its_own_if_it_is_not_kept():
     nodes = [node("one", ["raw"], ["a"]), node("two", ["a"], ["b"])]
     tasks = read(write(nodes, Settings(graph={"keep_intermediate": False})))["tasks"]
-    assert tasks[-1] == model.Task("remove_intermediate", after=["two"])
+    assert tasks[-1] == model.Task("remove_intermediate", [], after=["two"])
     assert read(write([], Settings(graph={"keep_intermediate": False})))["tasks"] == []
 
 

@@ -55,10 +55,10 @@ def test_command_of_the_tutorials_writes_the_dag_as_created(project, command, li
         ("--env=base", "dags/{}_base_dag.py", "env='base'"),
         ("--env=local", "dags/{}_dag.py", "env='local'"),
         ("-t elsewhere/dags", "elsewhere/dags/{}_airflow_dag.py", "env='airflow'"),
-        ("--group-by=namespace", "dags/{}_airflow_dag.py", "id='train_model_node'"),
-        ("--group-by=memory --env=base", "dags/{}_base_dag.py", "id='split_data_node_"),
-        ("--tags=unknown", "dags/{}_airflow_dag.py", "tasks=[],"),
-        ("--params=schedule=@daily,retries=4", "dags/{}_airflow_dag.py", "schedule='@daily'"),
+        ("--group-by=namespace", "dags/{}_airflow_dag.py", "'train_model_node',"),
+        ("--group-by=memory --env=base", "dags/{}_base_dag.py", "tasks = [Task("),
+        ("--tags=unknown", "dags/{}_airflow_dag.py", "tasks = []"),
+        ("--params=retries=4,group_by=pipeline", "dags/{}_airflow_dag.py", "'retries': 4,"),
         ("--conf-source=other", "dags/{}_airflow_dag.py", "conf_source='other'"),
     ],
 )
@@ -93,7 +93,7 @@ def test_another_template_gives_its_own_dag_with_the_settings_that_it_reads(proj
     for text in (
         "start_date=datetime(2024,1,1,0,0,0)",
         'schedule="@daily"',
-        "owner='science'",
+        'owner="science"',
         "retries=2",
         "retry_delay=timedelta(minutes=1.5)",
     ):
@@ -109,7 +109,7 @@ def test_new_pipeline_is_registered_run_and_in_the_dag(project, command):
     pipeline.write_text(COUNT.format(dataset=dataset))
     command("kedro", "run", "--pipeline=counting")
     command("kedro", "airflow", "create")
-    assert "name='count_node'" in (project / DAG).read_text()
+    assert "[Node('count_node', " in (project / DAG).read_text()
     command("python", "-m", "pytest", "tests/dags")
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass
 class Node:
     """A node of the Kedro pipeline; ``pipeline`` is the folder in pipelines/ with its function."""
 
@@ -19,7 +19,7 @@ class Node:
     doc: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Task:
     """Nodes that run together; without any, it removes the intermediate data of the run.
 
@@ -34,7 +34,7 @@ class Task:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """What a task does in a DAG run.
 

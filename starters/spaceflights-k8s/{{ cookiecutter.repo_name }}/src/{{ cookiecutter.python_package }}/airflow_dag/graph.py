@@ -1,8 +1,8 @@
 """Turn the nodes of a pipeline into the tasks of a DAG: what runs together, and after what."""
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from inspect import cleandoc
 from itertools import chain, count
@@ -19,8 +19,8 @@ class Node:
     name: str
     inputs: list[str]
     outputs: list[str]
-    pipeline: str | None
-    doc: str
+    pipeline: str | None = None
+    doc: str = ""
 
 
 @dataclass
@@ -28,10 +28,10 @@ class Task:
     """A task as the DAG file has it, see model.py."""
 
     id: str
-    nodes: list[Node] = field(default_factory=list)
-    after: list[str] = field(default_factory=list)
+    nodes: list[Node]
+    after: Sequence[str] = ()
     group: str | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] | None = None
 
 
 def tasks_of(
@@ -56,7 +56,7 @@ def tasks_of(
     joined = join_cycles(labels, needs)
     keys = list(dict.fromkeys(joined.values()))
     ids = unique_ids("-".join(name for _, name in key) for key in keys)
-    tasks = {key: Task(id) for key, id in zip(keys, ids, strict=True)}
+    tasks = {key: Task(id, []) for key, id in zip(keys, ids, strict=True)}
     task_of = {node: tasks[key] for node, key in joined.items()}
     chosen: dict[str, set[str]] = {}
     for node, task in task_of.items():
@@ -68,7 +68,7 @@ def tasks_of(
     for selector, given in settings.items():
         for task in tasks.values():
             if selector in chosen[task.id]:
-                task.settings |= given
+                task.settings = {**(task.settings or {}), **given}
     show_in_groups(task_of, needs, package)
     return list(tasks.values())
 
@@ -78,7 +78,9 @@ def removal(tasks: list[Task]) -> Task:
     ids = [task.id for task in tasks]
     groups = dict.fromkeys(task.group for task in tasks if task.group)
     *_, id = unique_ids([*ids, *groups, "remove_intermediate"])
-    return Task(id, after=sorted(set(ids) - {before for task in tasks for before in task.after}))
+    return Task(
+        id, [], after=sorted(set(ids) - {before for task in tasks for before in task.after})
+    )
 
 
 def folder(node: KedroNode, package: str) -> str | None:
