@@ -114,7 +114,7 @@ def documented(starter: str, *names: str, without: set[str] = frozenset()) -> li
     created = dict(
         re.findall(r"^  (\w+): (.+?)(?:  #.*)?$", re.sub(r"{{.*?}}", "my-project", text), re.M)
     )
-    rows = ["| key | accepted | as created |", "|---|---|---|"]
+    rows = ["| key | value | in a new project |", "|---|---|---|"]
     for key, (_, meaning, *default) in [
         row for name in names for row in settings(files)[name].items()
     ]:
@@ -180,7 +180,7 @@ def lists() -> dict[str, str]:
             "Of its tasks:",
             "",
             *documented("spaceflights-astro", "task"),
-            "| `tasks` | settings of some tasks, see below | |",
+            "| `tasks` | settings for some tasks, see below | |",
             "| `params` | fields of the trigger form, see below | |",
             "",
         ],

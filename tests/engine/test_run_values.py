@@ -106,11 +106,11 @@ def test_no_conf_gets_past_the_list_a_type_or_a_bound(conf_of_run):
 @pytest.mark.parametrize(
     "conf_of_run, said",
     [
-        ({"opts": {"count": 99}}, "'opts', which is no field"),
-        ({"opts": "text"}, "'opts', which is no field"),
-        ({"airflow": {"folder": "x"}}, "'airflow', which is no field"),
-        ({"deep": {"er": ["???"]}}, "'deep' '???', which is no value"),
-        ({"columns": [float("inf")]}, "'columns' inf, which is no value"),
+        ({"opts": {"count": 99}}, "'opts', which is not a field"),
+        ({"opts": "text"}, "'opts', which is not a field"),
+        ({"airflow": {"folder": "x"}}, "'airflow', which is not a field"),
+        ({"deep": {"er": ["???"]}}, "'deep' to '???', which Kedro cannot use"),
+        ({"columns": [float("inf")]}, "'columns' to inf, which Kedro cannot use"),
     ],
 )
 def test_refused_conf_is_named_in_one_sentence_and_not_tried_again(conf_of_run, said):

@@ -36,10 +36,10 @@ SETTINGS = {
     "pull_secrets": ["registry"],
     "labels": {"team": "data"},
 }
-CORES = "an amount such as 0.5, 500m or [250m, 2], the request at most the limit"
-BYTES = "an amount such as 512Mi or [1Gi, 4Gi], the request at most the limit"
-VARIABLES = "a mapping of variables, such as {OMP_NUM_THREADS: 2}"
-VOLUMES = "a mapping of claims to absolute paths, such as {models: /mnt/models}"
+CORES = "an amount like 0.5, 500m or [250m, 2], with the request no higher than the limit"
+BYTES = "an amount like 512Mi or [1Gi, 4Gi], with the request no higher than the limit"
+VARIABLES = "a mapping of variables, like {OMP_NUM_THREADS: 2}"
+VOLUMES = "a mapping of claims to absolute paths, like {models: /mnt/models}"
 POD = yaml.safe_load("""
 apiVersion: v1
 kind: Pod
@@ -281,7 +281,7 @@ def test_setting_of_a_pod_is_accepted(check, key, value, expected):
 @pytest.mark.parametrize(
     "key, value, message",
     [
-        ("runner", "pods", "'pods' is not pod or executor"),
+        ("runner", "pods", "'pods' is not one of pod, executor"),
         ("cpu", "two", f"'two' is not {CORES}"),
         ("cpu", 0, f"0 is not {CORES}"),
         ("cpu", [2, 1], f"[2, 1] is not {CORES}"),
@@ -289,23 +289,23 @@ def test_setting_of_a_pod_is_accepted(check, key, value, expected):
         ("memory", "1GB", f"'1GB' is not {BYTES}"),
         ("memory", "512m", f"'512m' is not {BYTES}"),
         ("memory", 512, f"512 is not {BYTES}"),
-        ("gpu", "1", "'1' is not a whole number from 0"),
-        ("image", "My Image", "'My Image' is not an image such as registry.example.com/name:1.0"),
+        ("gpu", "1", "'1' is not a whole number of at least 0"),
+        ("image", "My Image", "'My Image' is not an image like registry.example.com/name:1.0"),
         ("volumes", {"models": "mnt"}, f"{{'models': 'mnt'}} is not {VOLUMES}"),
         ("env", {"A-B": "1"}, f"{{'A-B': '1'}} is not {VARIABLES}"),
         ("env", ["A=1"], f"['A=1'] is not {VARIABLES}"),
         ("env", {"A": True}, f"{{'A': True}} is not {VARIABLES}"),
-        ("secrets", "warehouse", "'warehouse' is not a list of names of Kubernetes' objects"),
-        ("secrets", ["my_secret"], "['my_secret'] is not a list of names of Kubernetes' objects"),
+        ("secrets", "warehouse", "'warehouse' is not a list of names of Kubernetes objects"),
+        ("secrets", ["my_secret"], "['my_secret'] is not a list of names of Kubernetes objects"),
         (
             "labels",
             {"team": "a b"},
-            "{'team': 'a b'} is not a mapping of labels, such as {disktype: ssd}",
+            "{'team': 'a b'} is not a mapping of labels, like {disktype: ssd}",
         ),
         (
             "tolerations",
             [{"kye": "gpu"}],
-            "[{'kye': 'gpu'}] is not a list of tolerations such as {key: gpu, operator: Exists}",
+            "[{'kye': 'gpu'}] is not a list of tolerations like {key: gpu, operator: Exists}",
         ),
         ("keep_failed_pods", "yes", "'yes' is not true or false"),
     ],
@@ -401,6 +401,6 @@ def test_settings_reach_the_tasks_of_a_node_pipeline_tag_or_namespace(project, t
     assert specs[europe]["containers"][0]["env"] == [{"name": "A", "value": "1"}]
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1] == (
-        "Error: conf/airflow/airflow.yml: default: tasks: train_model_nod: no node is chosen; "
+        "Error: conf/airflow/airflow.yml: default: tasks: train_model_nod: matches no node; "
         "did you mean train_model_node?"
     )

@@ -149,7 +149,7 @@ def test_conf_that_the_form_does_not_have_is_refused_before_any_node_runs(airflo
     [failed, *_] = [task for task in tasks if task["state"] == "failed"]
     assert failed["try_number"] == 1
     log = airflow.log("other", run_id, failed)
-    assert "The conf of this run has 'model_options', which is no field of the DAG's form" in log
+    assert "This run's conf has 'model_options', which is not a field of the DAG's form" in log
 
 
 def test_tasks_are_shown_in_groups_with_their_documentation(airflow):

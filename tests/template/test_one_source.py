@@ -15,7 +15,7 @@ LISTS = compose.lists()
 @pytest.fixture
 def copy(tmp_path):
     """What compose.py reads and writes, to be changed."""
-    for name in ("layers", "hooks"):
+    for name in ("docs", "hooks", "layers"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in LISTS:
         shutil.copy(ROOT / name, tmp_path / name)
@@ -46,6 +46,8 @@ def test_list_is_as_composed(file):
         ("cookiecutter.json", "on Kubernetes", "in pods"),
         ("copier.yml", "choices: [astro-airflow-iris, ", "choices: ["),
         ("copier.yml", "[a-z][a-z0-9_]*[a-z0-9]", "[a-z0-9_]+"),
+        ("docs/change.md", "| `retries` |", "| `retires` |"),
+        ("docs/kubernetes.md", "| `cpu` |", "| `cpus` |"),
         ("hooks/pre_gen_project.py", "pandas", ""),
         ("layers/prompts.yml", "regex_validator: ", "regex_validator: .*"),
     ],
