@@ -25,7 +25,7 @@ def releases(template, tmp_path_factory):
     folder = tmp_path_factory.mktemp("releases") / "template"
     shutil.copytree(template, folder)
     project = folder / IN_TEMPLATE
-    edit(project / "README.md", "`make help` lists all verbs.", "`make help` lists every verb.")
+    edit(project / "README.md", "`make help` lists all targets.", "`make help` lists every target.")
     edit(project / "conf/airflow/airflow.yml", "max_active_runs: 3", "max_active_runs: 4")
     nodes = project / "src/{{ cookiecutter.python_package }}/pipelines/data_science/nodes.py"
     edit(nodes, "import logging\n", "# Release 2\nimport logging\n")
@@ -78,7 +78,7 @@ def test_update_keeps_edits_and_brings_news(updated):
     nodes = (project / NODES).read_text()
     assert "positive=True" in nodes and nodes.startswith("# Release 2\n")
     readme = (project / "README.md").read_text()
-    assert "Our words." in readme and "lists every verb" in readme
+    assert "Our words." in readme and "lists every target" in readme
     settings = (project / "conf/airflow/airflow.yml").read_text()
     assert 'schedule: "@daily"' in settings and "max_active_runs: 4" in settings
     assert "#abcdef" in (project / ENGINE).read_text()
@@ -129,7 +129,7 @@ def test_project_of_kedro_new_moves_under_copier(releases, tmp_path):
     commit(project, "Move under copier")
     run("copier", "update", "--trust", "--defaults", "--vcs-ref=v0.2.0", cwd=project)
     readme = (project / "README.md").read_text()
-    assert "Our words." in readme and "lists every verb" in readme
+    assert "Our words." in readme and "lists every target" in readme
     assert (project / "NEWS.md").is_file() and (project / DAG).is_file()
 
 
