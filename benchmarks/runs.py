@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from tools import KEDRO, ROOT, SPACEFLIGHTS, print_ratios, run
+from tools import KEDRO, ROOT, SPACEFLIGHTS, TEMPLATE, print_ratios, run
 
 sys.path.insert(0, str(ROOT))
 from local_airflow import LocalAirflow  # noqa: E402
@@ -26,7 +26,7 @@ STARTS = "node_starts.jsonl"
 
 SETTINGS = """
 from .stopwatch import Stopwatch
-HOOKS = (*HOOKS, Stopwatch())
+HOOKS = (Stopwatch(),)
 """
 STOPWATCH = f"""
 import json
@@ -78,12 +78,12 @@ def create_project(folder: Path) -> Path:
     shutil.copytree(conf / "airflow", conf / "grouped")
     settings = conf / "grouped" / "airflow.yml"
     settings.write_text(settings.read_text().replace("# group_by: pipeline", "group_by: pipeline"))
-    template = ("--target-dir=dags", f"--jinja-file={conf / 'airflow' / 'dag.py.j2'}")
-    run(KEDRO, "airflow", "create", "--env=airflow", *template, cwd=project)
+    run(KEDRO, "airflow", "create", cwd=project)
     (project / "dags" / "bench_airflow_dag.py").rename(project / "dags" / "bench.py")
-    run(KEDRO, "airflow", "create", "--env=grouped", *template, cwd=project)
+    run(KEDRO, "airflow", "create", "--env=grouped", cwd=project)
     (project / "dags" / "bench_grouped_dag.py").rename(project / "dags" / "grouped.py")
-    run(KEDRO, "airflow", "create", "--env=airflow", "--target-dir=incumbent", cwd=project)
+    template = ("--target-dir=incumbent", f"--jinja-file={TEMPLATE}")
+    run(KEDRO, "airflow", "create", *template, cwd=project)
     [written] = (project / "incumbent").glob("*.py")
     incumbent = written.read_text().replace('dag_id="bench"', 'dag_id="incumbent"')
     (project / "dags" / "incumbent.py").write_text(incumbent)

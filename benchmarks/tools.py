@@ -7,11 +7,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import kedro_airflow
 from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 KEDRO = Path(sys.executable).parent / "kedro"
+TEMPLATE = Path(kedro_airflow.__file__).with_name("airflow_dag_template.j2")  # its own
 SPACEFLIGHTS = (f"--starter={ROOT}", "--directory=starters/spaceflights-astro")
 
 

@@ -1,5 +1,6 @@
 """Refuse answers that would give a project that cannot be imported, built or run."""
 
+import json
 import re
 import sys
 
@@ -62,11 +63,8 @@ def problem(**answers: str) -> str | None:
 
 
 if __name__ == "__main__":
-    error = problem(
-        project_name={{cookiecutter.project_name | jsonify}},
-        repo_name={{cookiecutter.repo_name | jsonify}},
-        python_package={{cookiecutter.python_package | jsonify}},
-    )
+    answers = json.loads(r"""{{ cookiecutter | jsonify }}""")
+    error = problem(**{name: answers[name] for name in RULES})
     if error:
         print(f"Project not created. {error}", file=sys.stderr)
         sys.exit(1)

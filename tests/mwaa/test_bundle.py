@@ -11,8 +11,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from mwaa import bundle, check
 
+from mwaa import bundle, check
 from tests.conftest import ENVIRONMENT, ROOT, answers, edit, kedro_new, run
 
 CONSTRAINTS = ROOT / "layers" / "platforms" / "mwaa" / "mwaa" / "constraints"
@@ -257,7 +257,7 @@ def test_credentials_inside_the_package_are_refused(project):
     [
         ("conf/airflow/globals.yml", "s3://flights/data", "data", "storage is 'data'. Set it to"),
         ("conf/airflow/globals.yml", "s3://flights/data", "s3://", "storage is 's3://'. Set it to"),
-        (DAG, "'schedule': None", "'schedule': 'daily'", "Airflow does not load dags/"),
+        (DAG, "schedule=None", "schedule='daily'", "Airflow does not load dags/"),
         ("pyproject.toml", "space_flights.__version__", "space_flights.no", "cannot be built"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
+
 from mwaa import bucket as bucket_module
 from mwaa import data, deploy
 

@@ -7,8 +7,8 @@ import json
 import shutil
 
 import pytest
-from mwaa import deploy
 
+from mwaa import deploy
 from tests.conftest import ENVIRONMENT, answers, edit, kedro_new, metrics, run
 from tests.mwaa.test_deploy import Service, content, versions
 from tests.standins.mwaa_environment import (

@@ -52,8 +52,7 @@ def test_run_reads_its_own_version_and_saves_it_again_while_a_newer_one_is_ahead
 
 
 def test_grouped_nodes_read_the_version_that_they_have_just_saved(project):
-    dag = project / "dags" / "space_flights_airflow_dag.py"
-    dag.write_text(dag.read_text().replace("'group_by': 'none'", "'group_by': 'pipeline'"))
+    run("kedro", "airflow", "create", "--params=group_by=pipeline", cwd=project)
     run_dag(project)
     assert len(list(project.glob("data/06_models/model.pickle/*"))) == 2
 

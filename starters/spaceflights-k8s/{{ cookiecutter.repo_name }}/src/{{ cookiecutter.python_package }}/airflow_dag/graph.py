@@ -46,41 +46,39 @@ def tasks_of(
         group_by: none, pipeline, namespace or tag:PREFIX; or each node's group, by node name.
         settings: for each selector, the settings of tasks with a node that it matches.
     """
+    needs = pipeline.node_dependencies
     labels = {
         node: label(node, package, group_by)
         if isinstance(group_by, str)
         else ("group", group_by[node.name])
         for node in pipeline.nodes
     }
-    joined = join_cycles(pipeline, labels)
+    joined = join_cycles(labels, needs)
     keys = list(dict.fromkeys(joined.values()))
     ids = unique_ids("-".join(name for _, name in key) for key in keys)
     tasks = {key: Task(id) for key, id in zip(keys, ids, strict=True)}
+    task_of = {node: tasks[key] for node, key in joined.items()}
     chosen: dict[str, set[str]] = {}
-    for node, key in joined.items():
+    for node, task in task_of.items():
         doc = node.func.__doc__ if isinstance(node.func.__doc__, str) else ""
         shown = folder(node, package)
-        task = tasks[key]
         task.nodes.append(Node(node.name, node.inputs, node.outputs, shown, cleandoc(doc)))
-        before = {tasks[joined[each]].id for each in pipeline.node_dependencies[node]}
-        task.after = sorted({*task.after, *before} - {task.id})
+        task.after = sorted({*task.after, *(task_of[each].id for each in needs[node])} - {task.id})
         chosen.setdefault(task.id, set()).update(selectors(node, package))
     for selector, given in settings.items():
         for task in tasks.values():
-            task.settings |= given if selector in chosen[task.id] else {}
-    boxes = {node: tasks[key] for node, key in joined.items()}
-    show_in_groups(pipeline, package, boxes)
+            if selector in chosen[task.id]:
+                task.settings |= given
+    show_in_groups(task_of, needs, package)
     return list(tasks.values())
 
 
 def removal(tasks: list[Task]) -> Task:
     """Make the task that removes the run's intermediate data once all others have succeeded."""
-    waited_for = {id for task in tasks for id in task.after}
-    taken = dict.fromkeys(
-        [task.id for task in tasks] + [task.group for task in tasks if task.group]
-    )
-    *_, id = unique_ids([*taken, "remove_intermediate"])
-    return Task(id, after=sorted({task.id for task in tasks} - waited_for))
+    ids = [task.id for task in tasks]
+    groups = dict.fromkeys(task.group for task in tasks if task.group)
+    *_, id = unique_ids([*ids, *groups, "remove_intermediate"])
+    return Task(id, after=sorted(set(ids) - {before for task in tasks for before in task.after}))
 
 
 def folder(node: KedroNode, package: str) -> str | None:
@@ -109,7 +107,7 @@ def label(node: KedroNode, package: str, by: str) -> tuple[str, str]:
 
 
 def join_cycles(
-    pipeline: Pipeline, labels: Mapping[KedroNode, Any]
+    labels: Mapping[KedroNode, Any], needs: Mapping[KedroNode, Iterable[KedroNode]]
 ) -> dict[KedroNode, tuple[Any, ...]]:
     """Join groups whose nodes need each other, as none can wait for itself.
 
@@ -120,7 +118,7 @@ def join_cycles(
     while True:
         graph: dict[Any, set[Any]] = {}
         for node, group in joined.items():
-            needed = {joined[each] for each in pipeline.node_dependencies[node]}
+            needed = {joined[each] for each in needs[node]}
             graph.setdefault(group, set()).update(needed - {group})
         try:
             TopologicalSorter(graph).prepare()
@@ -132,7 +130,11 @@ def join_cycles(
             joined = {node: one if group in cycle else group for node, group in joined.items()}
 
 
-def show_in_groups(pipeline: Pipeline, package: str, tasks: Mapping[KedroNode, Task]) -> None:
+def show_in_groups(
+    tasks: Mapping[KedroNode, Task],
+    needs: Mapping[KedroNode, Iterable[KedroNode]],
+    package: str,
+) -> None:
     """Put tasks with a single node into task groups: by namespace, or else by pipeline.
 
     Task groups that need each other are left out, because Airflow refuses them.
@@ -144,7 +146,7 @@ def show_in_groups(pipeline: Pipeline, package: str, tasks: Mapping[KedroNode, T
         for node, task in tasks.items()
     }
     members: dict[tuple[str, str], list[Task]] = {}
-    for node, (key, *others) in join_cycles(pipeline, labels).items():
+    for node, (key, *others) in join_cycles(labels, needs).items():
         if key[0] in ("namespace", "pipeline") and not others:
             members.setdefault(key, []).append(tasks[node])
     shown = {key: found for key, found in members.items() if len(found) > 1}
