@@ -56,7 +56,7 @@ def test_check_names_a_stale_list_and_compose_writes_it(copy, compose_py, file, 
     edit(copy / file, old, new)
     status, stdout, stderr = compose_py("--check")
     assert status == 1 and file in stdout.splitlines()
-    assert stderr == "Not what layers/ and hooks/ give: run `python compose.py`\n"
+    assert stderr == "Out of date: run `python compose.py`\n"
     assert compose_py()[0] == 0
     assert (copy / file).read_text() == LISTS[file]
     assert compose_py("--check") == (0, "", "")
@@ -77,8 +77,8 @@ def test_file_that_two_layers_have_is_refused_unless_it_is_joined_or_replaces(co
     with pytest.raises(SystemExit) as refused:
         compose_py()
     assert refused.value.code == (
-        "layers/platforms/astro/plugins/preload.py: a layer below has this file; "
-        "give it another name"
+        "layers/platforms/astro/plugins/preload.py: a lower layer has this file; "
+        "choose another name"
     )
 
 
