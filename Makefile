@@ -21,8 +21,8 @@ test-fast: .venv/test ## Run the tests that take seconds and do not need root
 lint: .venv/test ## Run the checks of a commit: ruff, mypy, and whether starters/ is up to date
 	.venv/bin/pre-commit run --all-files
 
-starters: ## Write starters/ from layers/
-	$(PYTHON) compose.py
+starters: .venv/test ## Write starters/ from layers/
+	.venv/bin/python compose.py
 
 docs: .venv/docs ## Build the documentation into site/
 	.venv/bin/python -m mkdocs build --strict

@@ -66,8 +66,7 @@ def venv(folder: Path, *requirements: object) -> Path:
     """Make a virtual environment with these requirements and return its bin folder."""
     run("uv", "venv", "--quiet", "--python", sys.executable, folder, cwd=ROOT)
     if requirements:
-        install = ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", folder]
-        run(*install, *requirements, cwd=ROOT)
+        run("uv", "pip", "install", "--quiet", "--python", folder, *requirements, cwd=ROOT)
     return folder / "bin"
 
 
@@ -150,6 +149,17 @@ def chart() -> Path:
 
 
 @pytest.fixture(scope="session")
+def forks():
+    """Runs the generators, and the hook, at a fraction of the time that they take to start."""
+    from tests.forks import Forks
+
+    modules = ["cookiecutter.cli", "copier._cli", "copier._main", "kedro_airflow.plugin"]
+    modules += ["kedro.framework.cli.cli", "kedro.framework.cli.starters"]
+    with Forks(*modules) as forks:
+        yield forks
+
+
+@pytest.fixture(scope="session")
 def s3(tmp_path_factory):
     """A real S3 API on this machine."""
     from tests.standins.servers import S3Server
@@ -185,21 +195,23 @@ def answers(name: str = NAME) -> dict[str, str]:
     }
 
 
-def kedro_new(template: Path, starter: str, cwd: Path, given: dict[str, str], **options):
-    """Create a project by `kedro new --config`."""
+def kedro_new(template: Path, starter: str, cwd: Path, given: dict[str, str], run=run, **options):
+    """Create a project by `kedro new --config`; as the others, by `run` or in one of the forks."""
     config = cwd / "answers.yml"
     config.write_text(yaml.safe_dump(given))
     command = ["kedro", "new", "--starter", template, f"--directory=starters/{starter}"]
     return run(*command, "--config", config, cwd=cwd, **options)
 
 
-def cookiecutter(template: Path, starter: str, cwd: Path, given: dict[str, str], **options):
+def cookiecutter(
+    template: Path, starter: str, cwd: Path, given: dict[str, str], run=run, **options
+):
     """Create a project by `cookiecutter --directory`."""
     command = ["cookiecutter", template, f"--directory=starters/{starter}", "--no-input"]
     return run(*command, *(f"{key}={value}" for key, value in given.items()), cwd=cwd, **options)
 
 
-def copier_copy(template: Path, starter: str, cwd: Path, given: dict[str, str], **options):
+def copier_copy(template: Path, starter: str, cwd: Path, given: dict[str, str], run=run, **options):
     """Create a project by `copier copy` in the folder that the others would choose."""
     data = [f"--data={key}={value}" for key, value in {"starter": starter, **given}.items()]
     command = ["copier", "copy", "--trust", "--defaults", "--vcs-ref=HEAD", *data]

@@ -17,7 +17,7 @@ from kedro_datasets.pickle import PickleDataset
 from kedro_datasets.text import TextDataset
 from matplotlib.figure import Figure
 
-from tests.linked import LINKS, PROJECT
+from tests.linked import FOLDER, project
 
 
 def runner_for(written):
@@ -95,7 +95,7 @@ def test_transcoded_dataset_is_read_in_the_version_of_the_run(tmp_path):
 
 
 def test_logging_yml_sets_levels_and_leaves_the_handlers():
-    text = (PROJECT / "conf" / "airflow" / "logging.yml").read_text()
+    text = (project("flights") / "conf" / "airflow" / "logging.yml").read_text()
     config = yaml.safe_load(text.replace("{{ cookiecutter.python_package }}", "flights"))
     before = list(logging.root.handlers)
     logging.config.dictConfig(config)
@@ -144,4 +144,4 @@ def test_kedro_load_path_and_save_path_decide_where_a_dataset_is_read_and_saved(
 
 def test_kedros_side_imports_no_airflow():
     code = "import sys, flights_airflow.run; assert 'airflow' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], cwd=LINKS.name, check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=FOLDER.name, check=True)

@@ -218,6 +218,7 @@ def test_two_projects_of_different_releases_load_from_one_folder(project, comman
     shutil.copytree(project / "dags", other)
     edit(other / Path(ENGINE).name / "dag.py", 'ui_color = "#ffe36e"', 'ui_color = "#000000"')
     (other / Path(ENGINE).name).rename(other / "other_project_airflow")
+    (other / ".airflowignore").write_text("other_project_airflow/\n")
     text = (other / Path(DAG).name).read_text().replace("space_flights", "other_project")
     (other / Path(DAG).name).unlink()
     (other / "other_project_airflow_dag.py").write_text(text)

@@ -71,9 +71,9 @@ def test_hook_refuses(given_answers):
 @pytest.mark.parametrize("generator", GENERATORS, ids=lambda generator: generator.__name__)
 @pytest.mark.parametrize("given_answers", REFUSED.values(), ids=REFUSED)
 def test_generator_refuses_with_one_error_and_leaves_nothing(
-    generator, given_answers, template, tmp_path
+    generator, given_answers, template, forks, tmp_path
 ):
-    done = generator(template, STARTER, tmp_path, given_answers, check=False)
+    done = generator(template, STARTER, tmp_path, given_answers, run=forks.run, check=False)
     assert done.returncode != 0
     assert re.search(ERROR, done.stdout + done.stderr)
     left = {path.name for path in tmp_path.rglob("*")} - {"answers.yml"}
@@ -125,9 +125,9 @@ accepted_names = plausible.filter(lambda name: PRE_GEN["problem"](**derived(name
 @pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=accepted_names)
-def test_accepted_name_gives_a_project_that_imports(name, template, tmp_path_factory):
+def test_accepted_name_gives_a_project_that_imports(name, template, forks, tmp_path_factory):
     folder = tmp_path_factory.mktemp("accepted")
-    cookiecutter(template, STARTER, folder, {"project_name": name})
+    cookiecutter(template, STARTER, folder, {"project_name": name}, run=forks.run)
     [project] = folder.iterdir()
     package = derived(name)["python_package"]
     registry = f"import {package}.pipeline_registry, {package}.settings"

@@ -39,7 +39,7 @@ def test_git_tracks_every_composed_file():
     sources = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "layers").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not compose.CACHES & set(path.parts)
     }
     assert composed | sources <= tracked
 
@@ -47,7 +47,7 @@ def test_git_tracks_every_composed_file():
 def test_no_file_of_layers_stands_there_twice():
     places = defaultdict(list)
     for path in sorted((ROOT / "layers").rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts and path.stat().st_size:
+        if path.is_file() and not compose.CACHES & set(path.parts) and path.stat().st_size:
             places[path.read_bytes()].append(path)
     assert [paths for paths in places.values() if len(paths) > 1] == []
 

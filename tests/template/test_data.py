@@ -4,6 +4,7 @@ import shutil
 import sys
 
 import pandas as pd
+import pytest
 
 from tests.conftest import ROOT, run
 
@@ -11,6 +12,7 @@ EXAMPLES = ROOT / "layers" / "examples"
 SPACEFLIGHTS = EXAMPLES / "spaceflights" / "data" / "01_raw"
 
 
+@pytest.mark.slow
 def test_raw_data_is_what_its_script_writes(tmp_path):
     copy = shutil.copytree(EXAMPLES, tmp_path / "examples")
     raw = sorted(copy.rglob("data/01_raw/*"))

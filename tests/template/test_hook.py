@@ -42,10 +42,10 @@ def test_dag_is_written_where_only_kedro_and_kedro_airflow_are_installed(install
     assert "train_model_node" in (project / DAG).read_text()
 
 
-def test_dag_is_the_same_with_and_without_the_libraries(project, installed):
+def test_dag_is_the_same_with_and_without_the_libraries(project, installed, forks):
     run_hook(project, installed / "python")
     without = (project / DAG).read_text()
-    run("kedro", "airflow", "create", cwd=project)
+    forks.run("kedro", "airflow", "create", cwd=project)
     assert (project / DAG).read_text() == without
 
 
@@ -58,9 +58,9 @@ def test_hook_uses_no_network_and_leaves_only_the_dag(project, tmp_path, no_netw
     assert names(tmp_path / "tmp") == set()
 
 
-def test_hook_removes_byte_code_that_an_installed_template_carries(project):
+def test_hook_removes_byte_code_that_an_installed_template_carries(project, forks):
     (project / "dags" / "__pycache__").mkdir()
-    run_hook(project)
+    forks.run(HOOK, cwd=project)
     assert [name for name in names(project) if "__pycache__" in name] == []
 
 
@@ -82,16 +82,16 @@ def test_without_kedro_one_message_says_what_to_run(project, tmp_path):
         ("pyproject.toml", "["),
     ],
 )
-def test_hook_does_not_fail_whatever_goes_wrong(project, file, text):
+def test_hook_does_not_fail_whatever_goes_wrong(project, forks, file, text):
     (project / file).write_text(text)
-    done = run_hook(project)
+    done = forks.run(HOOK, cwd=project)
     assert "`make install` and `make dag`" in done.stdout
     assert not (project / DAG).exists()
 
 
-def test_hook_keeps_a_dag_that_is_there(project):
+def test_hook_keeps_a_dag_that_is_there(project, forks):
     (project / DAG).write_text("# mine")
-    assert "stays as it is" in run_hook(project).stdout
+    assert "stays as it is" in forks.run(HOOK, cwd=project).stdout
     assert (project / DAG).read_text() == "# mine"
 
 

@@ -22,9 +22,9 @@ try:
 except ImportError as error:
     raise ImportError("The DAGs of this project need Apache Airflow 3.0 or later.") from error
 try:
-    from airflow.sdk.exceptions import AirflowFailException
+    from airflow.sdk.exceptions import AirflowFailException as AirflowFailException
 except ImportError:  # Airflow 3.0
-    from airflow.exceptions import AirflowFailException
+    from airflow.exceptions import AirflowFailException as AirflowFailException  # type: ignore
 
 
 class KedroOperator(BaseOperator):
@@ -97,10 +97,10 @@ def create_dag(
         default_args=dict(default_args),
         params={name: Param(**field) for name, field in params.items()},
         schedule=[Asset(name) for name in assets] or schedule,
-        start_date=start_date and pendulum.parse(start_date, tz=timezone),
-        end_date=end_date and pendulum.parse(end_date, tz=timezone),
-        on_success_callback=on_success_callback and callback(on_success_callback),
-        on_failure_callback=on_failure_callback and callback(on_failure_callback),
+        start_date=moment(start_date, timezone),
+        end_date=moment(end_date, timezone),
+        on_success_callback=callback(on_success_callback),
+        on_failure_callback=callback(on_failure_callback),
         **settings,
     )
     outside = assets_of(package, read, without=written) if outlets else {}
@@ -127,8 +127,15 @@ def create_dag(
     return dag
 
 
-def callback(path: str) -> Callable[[Any], Any]:
+def moment(text: str | None, timezone: str) -> datetime | None:
+    """Read a date in ISO format, in this time zone if it has no offset."""
+    return pendulum.instance(datetime.fromisoformat(text), tz=timezone) if text else None
+
+
+def callback(path: str | None) -> Callable[[Any], Any] | None:
     """Import a callback only when it is called, from the project's src/ or anywhere else."""
+    if path is None:
+        return None
 
     def call(context: Any) -> Any:
         source = str(Path(__file__).resolve().parents[2] / "src")

@@ -91,7 +91,7 @@ class PodSettings(KedroOperator):
         """
         import yaml
 
-        pod = yaml.safe_load(POD.read_text(encoding="utf-8"))
+        pod: dict[str, Any] = yaml.safe_load(POD.read_text(encoding="utf-8"))
         spec = pod["spec"]
         container = spec["containers"][0]
         image = self.image or os.environ.get("KEDRO_IMAGE")
@@ -133,12 +133,12 @@ class PodOperator(PodSettings):
 
     kubernetes: KubernetesPodOperator | None = None
 
-    def execute(self, context: Mapping[str, Any]) -> None:
+    def execute(self, context: Any) -> None:
         """Start the pod, or find the one that an interrupted try started."""
         self.kubernetes = self.kubernetes_operator(context)
         self.kubernetes.execute_async(context)
 
-    def trigger_reentry(self, context: Mapping[str, Any], event: dict[str, Any]) -> None:
+    def trigger_reentry(self, context: Any, event: dict[str, Any]) -> None:
         """Log the pod's output, remove the pod, and fail if it failed."""
         self.kubernetes = self.kubernetes_operator(context)
         self.kubernetes.trigger_reentry(context, event)
@@ -148,7 +148,7 @@ class PodOperator(PodSettings):
         if self.kubernetes:
             self.kubernetes.on_kill()
 
-    def kubernetes_operator(self, context: Mapping[str, Any]) -> KubernetesPodOperator:
+    def kubernetes_operator(self, context: Any) -> KubernetesPodOperator:
         """Create the Airflow operator that does the work."""
         from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 
@@ -187,7 +187,7 @@ class ExecutorOperator(PodSettings):
             pod = PodGenerator.deserialize_model_dict(self.pod())
             self.executor_config = {"pod_override": pod}
 
-    def execute(self, context: Mapping[str, Any]) -> None:
+    def execute(self, context: Any) -> None:
         """Run the nodes here."""
         if not find_spec("kedro"):
             raise AirflowFailException(
@@ -202,6 +202,6 @@ def create_dag(dag_id: str, *, runner: str = "pod", **arguments: Any) -> DAG:
 
     The environment variable KEDRO_RUNNER, if set, overrides ``runner``.
     """
-    operators = {"pod": PodOperator, "executor": ExecutorOperator}
+    operators: dict[str, type[KedroOperator]] = {"pod": PodOperator, "executor": ExecutorOperator}
     operator = operators[os.environ.get("KEDRO_RUNNER") or runner]
     return dag.create_dag(dag_id, operator=operator, **arguments)

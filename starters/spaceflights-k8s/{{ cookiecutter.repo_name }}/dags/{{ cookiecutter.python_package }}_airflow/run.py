@@ -17,7 +17,6 @@ from .model import Node, Run, stored_name
 
 if TYPE_CHECKING:
     from kedro.framework.session import KedroServiceSession
-    from kedro.io import DataCatalog
     from kedro.runner import SequentialRunner
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -114,7 +113,7 @@ def runner(work: Run) -> SequentialRunner:
     written = set(map(stored_name, work.written))
 
     class Runner(SequentialRunner):
-        def run(self, pipeline: Pipeline, catalog: DataCatalog, *args: Any, **kwargs: Any) -> Any:
+        def run(self, pipeline: Pipeline, catalog: Any, *args: Any, **kwargs: Any) -> Any:
             for name in pipeline.datasets():
                 dataset = catalog.get(name) if stored_name(name) in written else None
                 own = pin_version(dataset, work.version) or folder in path_parts(dataset)
@@ -125,7 +124,7 @@ def runner(work: Run) -> SequentialRunner:
     return Runner()
 
 
-def remove_intermediate(work: Run, catalog: DataCatalog) -> None:
+def remove_intermediate(work: Run, catalog: Any) -> None:
     """Remove the folders in which this DAG run has stored datasets."""
     from .kedro_internals import remove_folder
 

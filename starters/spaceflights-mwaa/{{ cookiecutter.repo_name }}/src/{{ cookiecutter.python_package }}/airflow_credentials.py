@@ -1,6 +1,7 @@
 """Resolve the references to Airflow in conf/airflow/credentials.yml."""
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 from kedro.config import OmegaConfigLoader
@@ -50,7 +51,10 @@ def airflow_sdk() -> Any:
         ) from None
 
 
-RESOLVERS = {"airflow.connection": connection, "airflow.variable": variable}
+RESOLVERS: dict[str, Callable[..., Any]] = {
+    "airflow.connection": connection,
+    "airflow.variable": variable,
+}
 
 
 class AirflowConfigLoader(OmegaConfigLoader):

@@ -22,7 +22,7 @@ from .settings import Settings, check, known
 DEFAULTS = {"env": "airflow", "target_path": "dags", "jinja_file": None}
 TEMPLATE = Path(__file__).with_name("dag.py.j2")
 
-airflow = copy.copy(kedro_airflow.plugin.airflow_commands)
+airflow: click.Group = copy.copy(kedro_airflow.plugin.airflow_commands)
 airflow.commands = dict(airflow.commands)
 options = copy.deepcopy(kedro_airflow.plugin.create.params)
 for option in options:
@@ -31,13 +31,13 @@ for option in options:
 
 @airflow.command(params=options)
 @click.pass_context
-def create(command: click.Context, **given: Any) -> None:
+def create(command: click.Context, /, **given: Any) -> None:
     """Create this project's Airflow DAG, with the settings in airflow.yml."""
     if given["convert_all"] and given["pipeline_names"] != ["__default__"]:
         raise click.BadParameter("The `--all` and `--pipelines` option are mutually exclusive.")
     project = command.obj
-    with KedroSession.create(project_path=project.project_path, env=given["env"]) as session:
-        context = session.load_context()
+    session = KedroSession.create(project_path=project.project_path, env=given["env"])
+    context = session.load_context()
     names = list(pipelines) if given["convert_all"] else given["pipeline_names"]
     if unknown := [name for name in names if name not in pipelines]:
         raise KedroCliError(f"Pipeline {unknown[0]} not found.")
@@ -63,9 +63,10 @@ def check_pipeline(
         click.ClickException: names the key, its value and what is accepted, or says where the
             file is not valid YAML.
     """
-    context.config_loader.config_patterns.setdefault("airflow", ["airflow*", "airflow/**"])
+    loader: Any = context.config_loader
+    loader.config_patterns.setdefault("airflow", ["airflow*", "airflow/**"])
     try:
-        config = context.config_loader["airflow"]
+        config = loader["airflow"]
     except MissingConfigException:
         config = {}
     except yaml.YAMLError as error:

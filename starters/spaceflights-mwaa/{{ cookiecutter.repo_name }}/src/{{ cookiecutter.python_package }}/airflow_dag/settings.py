@@ -165,7 +165,7 @@ def duration(value: float | str) -> timedelta:
     return sum((timedelta(**{units[unit]: int(n)}) for n, unit in parts), timedelta())
 
 
-def moment(value: str | list[int]) -> str:
+def moment(value: str | list[Any]) -> str:
     """Read a date, with its time and offset if it has them, and return it in ISO format."""
     found = datetime(*value) if isinstance(value, list) else datetime.fromisoformat(value)
     return found.isoformat()
