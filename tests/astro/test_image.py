@@ -107,7 +107,7 @@ def built(tmp_path_factory) -> Iterator[Image]:
     remove(image)
 
 
-def test_the_image_holds_exactly_what_the_dag_needs_and_nothing_secret_or_local(built):
+def test_the_image_contains_exactly_what_the_dag_needs_and_nothing_secret_or_local(built):
     with container(built.name) as run_in:
         names = run_in("ls", "-A").split()
         files = run_in("find", ".", "-type", "f").split()
@@ -129,7 +129,7 @@ def test_the_image_holds_exactly_what_the_dag_needs_and_nothing_secret_or_local(
     assert SECRET not in run("podman", "history", "--no-trunc", built.name)
 
 
-def test_the_image_has_no_notebooks_and_no_tools_for_development(built):
+def test_the_image_has_no_notebooks_and_no_development_tools(built):
     with container(built.name) as run_in:
         installed = {line.split("==")[0].lower() for line in run_in("pip", "freeze").split()}
     assert {"apache-airflow", "kedro", "kedro-datasets", "scikit-learn"} <= installed
@@ -148,7 +148,7 @@ def test_astro_dev_pytest_passes_in_the_image_and_skips_only_what_needs_kedro_ai
     assert re.search(r"= \d+ passed, 1 skipped(, \d+ warnings?)? in ", output), output
 
 
-def test_the_dag_keeps_the_rules_that_astro_gives_new_projects(built):
+def test_the_dag_follows_the_rules_that_astro_gives_new_projects(built):
     with container(built.name) as run_in:
         read = last_json(run_in("python", "/mnt/image/read_dags.py"))
     assert read["errors"] == {}
@@ -157,7 +157,7 @@ def test_the_dag_keeps_the_rules_that_astro_gives_new_projects(built):
     assert min(dag["retries"].values()) >= 2
 
 
-def test_edits_of_src_and_conf_are_seen_in_the_development_container_without_a_rebuild(built):
+def test_edits_in_src_and_conf_reach_the_development_container_without_a_rebuild(built):
     with container(built.name, *development_volumes(built.project)) as run_in:
         with (built.project / "src" / PACKAGE / "__init__.py").open("a") as file:
             file.write('edited = "in src"\n')
@@ -173,7 +173,7 @@ def test_the_development_container_reads_raw_data_and_can_write_results(built):
         run_in("mkdir", "data/08_reporting")
 
 
-def test_the_dag_runs_to_success_as_astro_and_its_metrics_equal_those_of_kedro_run(built):
+def test_the_dag_succeeds_as_the_user_astro_with_the_metrics_of_kedro_run(built):
     image = built.name
     with container(image) as run_in:
         [dag] = last_json(run_in("python", "/mnt/image/read_dags.py"))["dags"].values()

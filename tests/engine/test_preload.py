@@ -53,7 +53,7 @@ def test_the_scheduler_has_the_libraries_but_not_kedros_logging(loaded):
     assert "kedro.framework.project" not in modules
 
 
-def test_a_celery_worker_that_loads_plugins_at_its_start_has_the_libraries(loaded):
+def test_a_celery_worker_that_loads_plugins_when_it_starts_has_the_libraries(loaded):
     libraries, _ = loaded("celery worker", AIRFLOW__CORE__LAZY_LOAD_PLUGINS="False")
     assert "pandas" in libraries
 
@@ -78,7 +78,7 @@ def test_a_task_of_a_celery_worker_that_loads_plugins_late_imports_what_it_needs
     assert loaded("celery worker")[0] == []
 
 
-def test_a_library_that_is_not_installed_is_left_out(loaded, tmp_path):
+def test_a_library_that_is_not_installed_is_skipped(loaded, tmp_path):
     plugin = tmp_path / "preload.py"
     plugin.write_text(f"import sys\nsys.modules['openpyxl'] = None\n{PLUGIN.read_text()}")
     assert "sklearn.metrics" in loaded("scheduler", plugin)[0]

@@ -113,7 +113,7 @@ def test_no_conf_gets_past_the_list_a_type_or_a_bound(conf_of_run):
         ({"columns": [float("inf")]}, "'columns' to inf, which Kedro cannot use"),
     ],
 )
-def test_refused_conf_is_named_in_one_sentence_and_not_tried_again(conf_of_run, said):
+def test_refused_conf_is_named_in_one_sentence_and_not_retried(conf_of_run, said):
     with pytest.raises(AirflowFailException, match=re.escape(said)) as refused:
         parameters(conf_of_run)
     assert "\n" not in str(refused.value)

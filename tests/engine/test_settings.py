@@ -139,14 +139,14 @@ def test_refused_setting_is_named_with_its_value_and_what_is_accepted(given_sett
         check(given_settings)
 
 
-def test_trigger_rules_and_presets_are_those_of_airflow():
+def test_trigger_rules_and_presets_are_airflows():
     presets = {preset for preset in cron_presets if preset != "@midnight"}
     kinds = settings.TABLES["kinds"]
     assert set(kinds["rule"]["enum"]) == {rule.value for rule in TriggerRule}
     assert set(kinds["schedule"]["anyOf"][0]["enum"]) == presets | {"@once", "@continuous"}
 
 
-def test_fields_of_the_form_take_type_and_default_from_kedros_parameters():
+def test_form_fields_take_type_and_default_from_kedros_parameters():
     fields = {
         "seed": None,
         "model.size": {"maximum": 0.5, "description": "Share", "title": "Size"},

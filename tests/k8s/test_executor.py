@@ -151,7 +151,7 @@ def wait_for_task(airflow, kubernetes, run_id):
     return pod
 
 
-def test_run_succeeds_in_pods_of_its_tasks_though_one_is_killed(
+def test_run_succeeds_in_its_tasks_pods_although_one_is_killed(
     cluster, project, image, volume, folder
 ):
     airflow, kubernetes = cluster
@@ -162,7 +162,7 @@ def test_run_succeeds_in_pods_of_its_tasks_though_one_is_killed(
     assert len(sent(kubernetes, run_id)) == 5
 
 
-def test_pods_are_those_of_pod_yaml_and_the_settings(cluster, image):
+def test_pods_match_pod_yaml_and_the_settings(cluster, image):
     _, kubernetes = cluster
     for pod in kubernetes.created:
         [container] = pod["spec"]["containers"]
@@ -172,7 +172,7 @@ def test_pods_are_those_of_pod_yaml_and_the_settings(cluster, image):
         assert pod["spec"]["securityContext"]["runAsUser"] == USER
 
 
-def test_task_whose_image_does_not_exist_fails_at_once(cluster):
+def test_task_whose_image_does_not_exist_fails_immediately(cluster):
     airflow, _ = cluster
     run_id = airflow.trigger("tasks-reporting")
     state, tasks = ended(airflow, "tasks-reporting", run_id)

@@ -133,7 +133,7 @@ def test_settings_are_put_on_top_of_the_pod_template(pods):
     kubernetes_validate.validate(POD, KUBERNETES, strict=True)
 
 
-def test_airflow_sends_the_pod_as_it_is_with_labels_to_find_it_again(pods, monkeypatch):
+def test_airflow_sends_the_pod_unchanged_with_labels_to_find_it_again(pods, monkeypatch):
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
     from kubernetes.client import ApiClient
 
@@ -157,7 +157,7 @@ def test_airflow_sends_the_pod_as_it_is_with_labels_to_find_it_again(pods, monke
 
 
 @pytest.mark.parametrize("keep, action", [(False, "delete_pod"), (True, "delete_succeeded_pod")])
-def test_pods_that_have_failed_are_kept_if_asked(pods, keep, action):
+def test_failed_pods_are_kept_if_asked(pods, keep, action):
     timeout = timedelta(minutes=3)
     dag = create(pods, image="x", keep_failed_pods=keep, startup_timeout=timeout)
     operator = dag.get_task("task_0").kubernetes_operator(context(dag, "task_0"))
@@ -168,7 +168,7 @@ def test_pods_that_have_failed_are_kept_if_asked(pods, keep, action):
 
 @pytest.mark.parametrize("kubeconfig", [None, "/kubeconfig"])
 @pytest.mark.parametrize("in_a_pod", [False, True])
-def test_cluster_is_that_of_kubeconfig_or_the_one_that_airflow_is_in(
+def test_cluster_is_the_one_in_kubeconfig_or_the_one_airflow_runs_in(
     pods, monkeypatch, tmp_path, kubeconfig, in_a_pod
 ):
     dag = create(pods, image="x")
@@ -207,7 +207,7 @@ def test_image_is_the_projects_unless_the_task_has_one(pods, monkeypatch):
         st.sampled_from(["$(HOME)", "$$(HOME)"]) | st.text() | st.floats(-1, 1),
     ),
 )
-def test_pod_does_what_the_task_would_do_itself(pods, names, params):
+def test_pod_does_what_the_task_itself_would_do(pods, names, params):
     nodes = [(name, [name, "params:x"], [f"{name}@pandas"]) for name in names]
     dag = create(pods, nodes=nodes, params=params, image="x")
     for task in dag.tasks:
@@ -324,7 +324,7 @@ def test_wrong_setting_of_a_pod_is_refused(check, key, value, message):
         ("default: [", "Invalid YAML or JSON file "),
     ],
 )
-def test_what_is_no_yaml_is_refused_with_its_place(project, line, message):
+def test_invalid_yaml_is_refused_with_its_location(project, line, message):
     settings = project / "conf" / "airflow" / "airflow.yml"
     before = settings.read_text()
     try:

@@ -222,7 +222,7 @@ def metrics_of_only_run(volume):
     return json.loads(metrics.read_text())
 
 
-def test_run_on_a_volume_succeeds_though_a_pod_is_killed(
+def test_run_on_a_volume_succeeds_although_a_pod_is_killed(
     airflow, kubernetes, project, volume, expected
 ):
     run_id = airflow.trigger("pods", PARAMS)
@@ -234,7 +234,7 @@ def test_run_on_a_volume_succeeds_though_a_pod_is_killed(
     assert {pod["metadata"]["name"] for pod in pods} <= set(kubernetes.deleted)
 
 
-def test_task_whose_pod_takes_long_waits_in_the_triggerer(airflow, kubernetes):
+def test_task_with_a_slow_pod_waits_in_the_triggerer(airflow, kubernetes):
     run_id = airflow.trigger("pods", PARAMS)
     pod = wait_for_pod(kubernetes, run_id, "data_processing")
     wait_for(lambda: airflow.tasks("pods", run_id)[0]["state"] == "deferred")
@@ -250,7 +250,7 @@ def test_task_whose_pod_takes_long_waits_in_the_triggerer(airflow, kubernetes):
     assert error_events(airflow, run_id) == []
 
 
-def test_pods_are_restricted_and_have_the_resources_of_their_task(airflow, kubernetes):
+def test_pods_are_restricted_and_have_their_tasks_resources(airflow, kubernetes):
     resources = {}
     for pod in kubernetes.created:
         [container] = pod["spec"]["containers"]
@@ -298,7 +298,7 @@ def test_failed_node_shows_its_error_in_airflow_and_its_pods_are_removed(airflow
     assert pods <= set(kubernetes.deleted)
 
 
-def test_pod_whose_image_does_not_exist_fails_with_this_reason(airflow, kubernetes):
+def test_pod_whose_image_does_not_exist_fails_and_says_so(airflow, kubernetes):
     run_id = airflow.trigger("pods-reporting")
     state, tasks = ended(airflow, "pods-reporting", run_id)
     assert (state, tasks["reporting"]) == ("failed", ("failed", 1))

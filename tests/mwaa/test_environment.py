@@ -120,7 +120,7 @@ def test_dag_runs_with_all_data_in_the_bucket_and_the_metrics_of_kedro_run(run_d
     assert [record["level"] for record in records] == ["info"]
 
 
-def test_changed_setting_is_live_without_an_update_and_celery_runs_the_dag(
+def test_changed_setting_takes_effect_without_an_update_and_celery_runs_the_dag(
     project, service, mwaa, run_dag, expected, s3
 ):
     before = versions(s3, BUCKET)
@@ -152,11 +152,11 @@ def frozen(python):
     return {line for line in listed if "==" in line and not line.startswith("pip==")}
 
 
-def test_pip_on_mwaa_has_installed_what_make_check_says(project, mwaa):
+def test_pip_on_mwaa_installed_what_make_check_says(project, mwaa):
     assert checked(project, "3.3.1") - frozen(mwaa.bin / "python") == set()
 
 
-def test_pip_installs_under_the_constraints_of_an_older_mwaa_what_make_check_says(
+def test_pip_installs_what_make_check_says_under_the_constraints_of_an_older_mwaa(
     project, tmp_path
 ):
     run("uv", "venv", "--quiet", "--seed", "--python", python312(), tmp_path / "venv", cwd=project)

@@ -208,7 +208,7 @@ def clear(airflow, run_id):
     return wait(airflow, run_id)
 
 
-def test_run_succeeds_though_each_task_is_killed_while_it_saves(airflow, project, expected):
+def test_run_succeeds_although_each_task_is_killed_while_it_saves(airflow, project, expected):
     saved = ("train_features", "model", "predictions", "metrics")
     run_id = airflow.trigger("other", {"faults": {name: ["kill", 1] for name in saved}})
     assert wait(airflow, run_id) == "success"
@@ -257,7 +257,7 @@ def test_half_written_file_of_a_failed_run_is_never_read(airflow, project, expec
         ("06_models", 0, "model", "train_model_node"),
     ],
 )
-def test_run_on_a_full_disk_fails_with_one_error_and_succeeds_when_there_is_space(
+def test_run_on_a_full_disk_fails_with_one_error_and_succeeds_once_there_is_space(
     airflow, project, expected, folder, free, dataset, task
 ):
     disk = project / "data" / folder

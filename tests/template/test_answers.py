@@ -92,7 +92,7 @@ def test_existing_folder_is_refused_and_stays_as_it_is(generator, template, tmp_
     assert found == [note] and note.read_text() == "mine"
 
 
-def test_keywords_modules_of_python_and_names_that_a_project_uses_are_refused():
+def test_keywords_standard_modules_and_names_a_project_uses_are_refused():
     names = {*keyword.kwlist, *sys.stdlib_module_names}
     for project in (ROOT / "starters").glob("*/{{ cookiecutter.repo_name }}"):
         names |= {path.name for path in project.iterdir() if path.is_dir()}
@@ -109,7 +109,7 @@ plausible = st.text(st.sampled_from("abcXYZ019 -_é²'\"{}\\\n"), max_size=12)
 @given(st.one_of(st.text(letters, max_size=20), plausible))
 @example("ab\n")
 @example("ª²")
-def test_accepted_name_makes_a_valid_package_of_its_own(name):
+def test_accepted_name_becomes_a_valid_and_unused_package_name(name):
     given_answers = derived(name)
     if PRE_GEN["problem"](**given_answers) is None:
         package = given_answers["python_package"]
@@ -125,7 +125,7 @@ accepted_names = plausible.filter(lambda name: PRE_GEN["problem"](**derived(name
 @pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=accepted_names)
-def test_accepted_name_gives_a_project_that_imports(name, template, forks, tmp_path_factory):
+def test_accepted_name_creates_an_importable_project(name, template, forks, tmp_path_factory):
     folder = tmp_path_factory.mktemp("accepted")
     cookiecutter(template, STARTER, folder, {"project_name": name}, run=forks.run)
     [project] = folder.iterdir()

@@ -66,7 +66,7 @@ def test_intermediate_data_has_a_folder_for_the_run(demonstrated, starter):
     assert folder.name.startswith("manual__") and any(folder.iterdir())
 
 
-def test_task_logs_hold_one_line_a_record_with_its_logger(demonstrated, starter):
+def test_task_logs_have_one_line_per_record_with_its_logger(demonstrated, starter):
     _, project = demonstrated(starter)
     nodes = 3 if starter == "spaceflights-k8s" else 1  # in a task
     logs = list((project / ".airflow" / "logs").glob("dag_id=*/run_id=*/task_id=*/attempt=1.log"))

@@ -70,7 +70,7 @@ def test_new_refused_name_reaches_every_hook(copy, compose_py):
         assert " zope\n" in (folder / "pre_gen_project.py").read_text()
 
 
-def test_file_that_two_layers_have_is_refused_unless_it_is_joined_or_replaces(copy, compose_py):
+def test_file_in_two_layers_is_refused_unless_it_is_joined_or_replaces(copy, compose_py):
     plugin = copy / "layers" / "platforms" / "astro" / "plugins" / "preload.py"
     plugin.parent.mkdir()
     plugin.write_text("")
@@ -82,7 +82,7 @@ def test_file_that_two_layers_have_is_refused_unless_it_is_joined_or_replaces(co
     )
 
 
-def test_settings_for_kubernetes_are_those_of_the_base_and_more():
+def test_settings_for_kubernetes_include_those_of_the_base():
     layers = ROOT / "layers"
     base = (layers / "base/conf/airflow/airflow.yml").read_text().splitlines()
     kubernetes = (layers / "platforms/k8s/conf/airflow/airflow.yml").read_text().splitlines()

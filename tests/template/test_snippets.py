@@ -65,7 +65,7 @@ def project(tmp_path_factory):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_every_block_has_a_language_and_where_it_is_of_a_file_a_title(page):
+def test_every_block_has_a_language_and_file_contents_have_a_title(page):
     found = list(blocks(page))
     fences = [line for line in page.read_text().splitlines() if line.lstrip().startswith("```")]
     assert len(fences) == 2 * len(found), "write ```text, ```bash or ```yaml title=..."
@@ -101,7 +101,7 @@ def test_tree_names_files_that_a_project_has(block, project):
 
 
 @each(*OTHERS)
-def test_block_stands_in_its_file_or_fits_into_it(block, project):
+def test_block_is_in_its_file_or_fits_into_it(block, project):
     assert stands(block, project) or fits(block, project)
 
 

@@ -72,7 +72,7 @@ def updated(project):
     return project, before, done.stdout + done.stderr
 
 
-def test_update_keeps_edits_and_brings_news(updated):
+def test_update_keeps_edits_and_brings_changes(updated):
     project, _, _ = updated
     nodes = (project / NODES).read_text()
     assert "positive=True" in nodes and nodes.startswith("# Release 2\n")
@@ -86,7 +86,7 @@ def test_update_keeps_edits_and_brings_news(updated):
     assert "_commit: v0.2.0" in (project / ".copier-answers.yml").read_text()
 
 
-def test_update_leaves_no_conflict_and_no_reject(updated):
+def test_update_leaves_no_conflicts_or_rejects(updated):
     project, _, _ = updated
     status = run("git", "status", "--porcelain", "--ignored", cwd=project).stdout.splitlines()
     assert [line for line in status if line.startswith("U") or line.endswith(".rej")] == []
@@ -104,7 +104,7 @@ def test_deleted_file_stays_deleted(updated):
     assert not (project / "docker-compose.override.yml").exists()
 
 
-def test_dag_of_changed_pipelines_stays_and_the_user_is_told(updated):
+def test_outdated_dag_stays_and_the_user_is_told(updated):
     project, before, output = updated
     assert "fit_model_node" in before
     assert (project / DAG).read_text() == before
@@ -112,7 +112,7 @@ def test_dag_of_changed_pipelines_stays_and_the_user_is_told(updated):
 
 
 @pytest.mark.slow
-def test_project_of_kedro_new_moves_under_copier(releases, forks, tmp_path):
+def test_project_created_by_kedro_new_can_move_to_copier(releases, forks, tmp_path):
     run("git", "checkout", "--quiet", "v0.1.0", cwd=releases)
     command = ["kedro", "new", "--starter", releases, f"--directory=starters/{STARTER}"]
     forks.run(*command, "--name", NAME, cwd=tmp_path)
