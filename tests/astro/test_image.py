@@ -1,7 +1,7 @@
-"""The Dockerfile of the Astro projects, built by podman, and a DAG run inside the image.
+"""The Dockerfile of the Astro projects, built with podman, and a DAG run in the image.
 
-Images cannot be pulled here, so image/make_base.sh makes a stand-in for Astro Runtime under its
-name: image/Dockerfile.base says what it has. Needs root, podman and debootstrap.
+Images cannot be pulled here, so image/make_base.sh builds a stand-in for Astro Runtime under its
+name; image/Dockerfile.base describes it. Needs root, podman and debootstrap.
 """
 
 import json
@@ -51,10 +51,10 @@ PLANTED = (
 
 @contextmanager
 def container(image: str, *options: str) -> Iterator[Callable[..., str]]:
-    """Start a container without a network, and remove it in the end.
+    """Start a container without a network, and remove it at the end.
 
     Yields:
-        A function that runs a command in it, as the image's user in the image's folder.
+        A function that runs a command in it, as the image's user and in its folder.
     """
     name = f"image-test-{uuid4().hex}"
     start = ["podman", "run", "--detach", "--init", "--network=none", "--name", name]
@@ -69,7 +69,7 @@ def container(image: str, *options: str) -> Iterator[Callable[..., str]]:
 
 
 def run_pytest(built: Image, target: str) -> str:
-    """Run pytest as the Astro CLI does: in a container, on copies of these folders."""
+    """Run pytest as the Astro CLI does, in a container on copies of these folders."""
     name = f"image-test-{uuid4().hex}"
     command = ["pytest", "-rs", target]
     try:
@@ -97,7 +97,7 @@ def last_json(output: str) -> dict:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Iterator[Image]:
-    """A new project, and the image that its Dockerfile gives."""
+    """A new project, and the image built from its Dockerfile."""
     check_tools()
     project = create_project(STARTER, "Image Demo", tmp_path_factory.mktemp(STARTER))
     plant(project, PLANTED)

@@ -1,4 +1,4 @@
-"""Airflow's side: tasks become a DAG, and a run gives to its tasks what Kedro needs."""
+"""Airflow's side: tasks become a DAG, and a run passes its tasks what Kedro needs."""
 
 import sys
 from datetime import datetime, timedelta, timezone

@@ -1,4 +1,4 @@
-"""The text of a DAG file is the data that Airflow's side takes."""
+"""The text of a DAG file contains the data that Airflow's side takes."""
 
 import ast
 from datetime import timedelta

@@ -14,14 +14,14 @@ GROUPINGS = ["none", "pipeline", "namespace", "tag:stage-"]
 
 
 def function(module):
-    """A function of a module, of which there is only the name."""
+    """A function of a module that exists only by name."""
     made = FunctionType((lambda *datasets: None).__code__, {})
     made.__module__ = module
     return made
 
 
 def node(name, inputs=(), outputs=(), tags=(), namespace=None, folder=None):
-    """A node, whose function is in a folder of pipelines/, or elsewhere."""
+    """A node whose function is in a folder of pipelines/, or elsewhere."""
     module = f"flights.pipelines.{folder}.nodes" if folder else "library.functions"
     given = {"name": name, "tags": list(tags), "namespace": namespace}
     return Node(function(module), list(inputs) or None, list(outputs) or None, **given)

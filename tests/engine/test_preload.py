@@ -21,7 +21,7 @@ print(json.dumps([[name for name in libraries if name in sys.modules], sorted(sy
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
-    """Tells the listed libraries, and all modules, that an Airflow command has after the plugin."""
+    """Lists which of its libraries, and which modules at all, a command has after the plugin."""
     script = tmp_path_factory.mktemp("preload") / "load.py"
     script.write_text(LOAD)
 
@@ -30,7 +30,7 @@ def loaded(tmp_path_factory):
         done = forks.run(script, *command.split(), plugin, cwd=ROOT, env=environment)
         return json.loads(done.stdout)
 
-    with Forks("airflow.configuration", "scipy.stats") as forks:  # sklearn needs the second
+    with Forks("airflow.configuration", "scipy.stats") as forks:  # sklearn imports the second
         yield load
 
 

@@ -45,7 +45,7 @@ def test_retry_replaces_a_folder_of_files(tmp_path, root, path, version):
 
 
 class Half:
-    """What fails in the middle of being pickled."""
+    """An object that fails halfway through being pickled."""
 
     def __reduce__(self):
         raise ValueError("half")
@@ -103,7 +103,7 @@ def test_logging_yml_sets_levels_and_leaves_the_handlers():
     assert logging.getLogger("kedro.io.catalog_config_resolver").level == logging.ERROR
 
 
-# What kedro_internals.py takes for granted, one by one: a Kedro release that changes it fails here.
+# What kedro_internals.py relies on, one by one: a Kedro release that changes it fails here.
 
 
 def test_kedro_version_of_a_dataset_can_be_set_after_its_creation(tmp_path):
@@ -116,7 +116,7 @@ def test_kedro_version_of_a_dataset_can_be_set_after_its_creation(tmp_path):
 
 
 def test_kedro_load_versions_refuse_datasets_that_only_a_catch_all_factory_matches():
-    """Why `_version` is set; when this fails, `load_versions=` of the session does it."""
+    """The reason for setting `_version`; if this fails, the session's `load_versions=` will do."""
     entry = {"type": "pickle.PickleDataset", "filepath": "x", "versioned": True}
     with pytest.raises(DatasetError, match="not found in the catalog"):
         DataCatalog.from_config({"{any}": entry}, load_versions={"table": "2024"})

@@ -1,4 +1,4 @@
-"""The values that a run is triggered with are data, and only those that airflow.yml lists count."""
+"""The values a run is triggered with are data, and only those listed in airflow.yml count."""
 
 import json
 import re
@@ -67,7 +67,7 @@ def test_value_of_a_run_is_never_interpolated(conf, value):
 
 
 def parameters(conf):
-    """What a task gives to Kedro for a run with this conf, as Airflow merges it."""
+    """What a task passes to Kedro for a run with this conf, as Airflow merges it."""
     fields = {name: Param(field.value, **field.schema) for name, field in FORM.items()}
     dag = DAG("dag", schedule=None, params=fields)
     params = process_params(dag, SimpleNamespace(params={}), conf, suppress_exception=False)

@@ -1,4 +1,4 @@
-"""airflow.yml is checked when the DAG is written: a setting is accepted, or refused by name."""
+"""airflow.yml is checked when the DAG is written: settings are accepted, or refused by name."""
 
 import datetime as datetime_module
 import re

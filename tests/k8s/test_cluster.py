@@ -1,8 +1,7 @@
-"""What the Makefile's verbs of a project for Kubernetes do, and its workflow.
+"""What the Makefile's verbs and the workflow of a project for Kubernetes do.
 
-No cluster and no registry can run here: kind, minikube, docker, podman, kubectl and helm are a
-script that writes down its calls. Airflow is a real one, which the script reaches as kubectl
-port-forward does.
+No cluster or registry can run here: kind, minikube, docker, podman, kubectl and helm are a script
+that records its calls. Airflow is real, and the script reaches it like kubectl port-forward.
 """
 
 import base64
@@ -84,7 +83,7 @@ for pattern, output, code, error in json.loads((folder / "answers").read_text())
 
 
 class Tools:
-    """The tools, and what they answer: for a pattern what is printed, exit code and error."""
+    """The tools, and their answers: for each pattern the output, the exit code and the error."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -110,7 +109,7 @@ class Tools:
         self.answer("get secret space-flights-keys --output=json", secret)
 
     def install(self, *names: str) -> None:
-        """Have these tools only."""
+        """Install only these tools."""
         for name in TOOLS:
             (self.bin / name).unlink(missing_ok=True)
             if name in names:
@@ -121,7 +120,7 @@ class Tools:
 
     @property
     def calls(self) -> list[str]:
-        """The command lines; folders of a moment are TEMPORARY."""
+        """The command lines, with temporary folders as TEMPORARY."""
         calls = [re.sub(r"/\S*/tmp\w+", "TEMPORARY", call) for call, _ in self.records]
         return [call for call in calls if " get statefulsets,pods " not in call]
 
@@ -133,7 +132,7 @@ class Tools:
 
     @property
     def secrets(self) -> dict[str, dict[str, str]]:
-        """The secrets that kubectl was given."""
+        """The secrets passed to kubectl."""
         given = [yaml.safe_load(text) for _, text in self.records if text]
         return {
             each["metadata"]["name"]: each["stringData"]
@@ -190,7 +189,7 @@ def verb(project, tools):
 
 
 def refused(done: subprocess.CompletedProcess) -> str:
-    """The error with which a verb has ended, and no traceback."""
+    """The error that a verb ended with, without a traceback."""
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     return "\n".join(line for line in done.stderr.splitlines() if line)
@@ -548,7 +547,7 @@ def test_pod_for_the_data_is_deleted_even_if_copying_fails(verb, tools):
 
 
 def test_only_new_or_changed_raw_data_goes_to_a_url(verb, project, tools):
-    # file:// stands for a bucket: fsspec serves both alike.
+    # file:// stands in for a bucket: fsspec treats both alike.
     bucket = project / "bucket"
     (project / "conf" / "airflow" / "globals.yml").write_text(f"storage: file://{bucket}\n")
     raw = project / "data" / "01_raw"
@@ -797,7 +796,7 @@ def test_interrupted_trigger_stops_forwarding_the_port(number, project, tools):
             text=True,
         )
         silent.settimeout(20)
-        silent.accept()  # the first is the check that the port is open
+        silent.accept()  # the first one checks that the port is open
         silent.accept()
         process.send_signal(number)
         _, error = process.communicate(timeout=20)

@@ -1,4 +1,4 @@
-"""What deploy/ of a project for Kubernetes tells the official Helm chart of Airflow."""
+"""What deploy/ of a project for Kubernetes tells Airflow's official Helm chart."""
 
 import importlib.util
 import itertools
@@ -17,11 +17,11 @@ import yaml
 from tests.conftest import ROOT, answers, edit, run
 
 SOURCE = ROOT / "layers" / "platforms" / "k8s" / "deploy"
-# Of the chart, Apache-2.0. It refuses wrong types, and unknown keys at some levels only.
+# From the chart, Apache-2.0. It refuses wrong types, but unknown keys only at some levels.
 CHART = ROOT / "tests" / "standins" / "helm"
 SCHEMA = json.loads((CHART / "airflow-1.22.0.values.schema.json").read_text())
 OVERLAYS = sorted(path.stem for path in (SOURCE / "overlays").glob("*.yaml"))
-# An installation has one of each of these, and any of the others; None is what values.yaml says.
+# An installation has one of each of these, and any of the others; None leaves it to values.yaml.
 EXECUTORS = [
     None,
     "executor-kubernetes",
@@ -33,7 +33,7 @@ DAGS = [None, "dags-git-sync", "dags-git-bundle"]
 EXTRAS = [name for name in OVERLAYS if name not in {*EXECUTORS, *DAGS}]
 HIGHLY_AVAILABLE = ["api-server", "dag-processor", "scheduler", "triggerer"]
 KUBERNETES = "1.36"
-CRDS = {"ScaledObject"}  # of KEDA, which kubernetes-validate does not know
+CRDS = {"ScaledObject"}  # KEDA's, which kubernetes-validate does not know
 MISSPELLED = [
     "exeuctor",
     "scheduler.resorces",
@@ -76,7 +76,7 @@ def arguments(deploy):
 
 @pytest.fixture(scope="module")
 def files(deploy) -> dict[str | None, dict[str, Any]]:
-    """The content of each overlay under its name, and of values.yaml under None."""
+    """The content of each overlay by its name, and of values.yaml as None."""
     paths = {None: deploy / "values.yaml"}
     paths |= {name: deploy / "overlays" / f"{name}.yaml" for name in OVERLAYS}
     return {name: yaml.safe_load(path.read_text()) for name, path in paths.items()}
@@ -84,7 +84,7 @@ def files(deploy) -> dict[str | None, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def choices(arguments) -> list[Choice]:
-    """Each executor with each way to deliver DAGs, and no, each single and all extras."""
+    """Each executor with each way to deliver DAGs, and with no, each single and all extras."""
     found = []
     for executor, dags in itertools.product(EXECUTORS, DAGS):
         alone = [Choice(executor, dags, (extra,)) for extra in EXTRAS]
@@ -135,7 +135,7 @@ def merge(values: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 
 def leaves(values: Any, path: str = "") -> Iterator[str]:
-    """List the paths of all that is no map."""
+    """List the paths of everything but maps."""
     if isinstance(values, dict) and values:
         for key, value in values.items():
             yield from leaves(value, f"{path}.{key}".removeprefix("."))
@@ -144,7 +144,7 @@ def leaves(values: Any, path: str = "") -> Iterator[str]:
 
 
 def unknown_keys(values: Any, schema: dict[str, Any], path: str = "") -> Iterator[str]:
-    """List the keys that the schema does not name; maps of which it names no key are free."""
+    """List the keys that the schema does not name; maps without named keys may have any."""
     if "$ref" in schema:
         schema = SCHEMA["definitions"][schema["$ref"].rpartition("/")[2]]
     for alternative in schema.get("oneOf", []):
@@ -175,7 +175,7 @@ def manifests(text: str) -> list[dict[str, Any]]:
 
 
 def pods(objects: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """List the pods that these objects make, with the template of KubernetesExecutor's."""
+    """List the pods that these objects create, including KubernetesExecutor's template."""
     for each in objects:
         name = f"{each['kind']} {each['metadata']['name']}"
         if template := each.get("data", {}).get("pod_template_file.yaml"):
@@ -187,7 +187,7 @@ def pods(objects: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def checkov(linters: Path, file: Path) -> dict[str, list[dict[str, Any]]]:
-    """Run checkov; its findings by their outcome."""
+    """Run checkov, and return its findings by outcome."""
     command = ["--framework=kubernetes", "--skip-download", "--output=json", "--soft-fail"]
     done = run(linters / "checkov", *command, "-f", file, cwd=file.parent)
     return json.loads(done.stdout)["results"]
@@ -406,7 +406,7 @@ def test_installation_warns_about_nothing_else_and_prints_no_password(executor, 
     printed = template(most.overlays, "space-flights", "install", "--dry-run=client")
     _, _, notes = printed.partition("\nNOTES:\n")
     assert "Thank you for installing Apache Airflow 3.3" in notes
-    # That its logs go with the pods.
+    # The warning that logs go with the pods.
     assert notes.count("WARNING") == (executor == "executor-kubernetes")
     assert "password: see the key admin-password of the secret space-flights-keys" in notes
 

@@ -1,4 +1,4 @@
-"""The two images of a project for Kubernetes: standins/images.py says what they are built on."""
+"""The two images of a project for Kubernetes; standins/images.py says what they are based on."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ from tests.standins.images import (
 BIN = Path(sys.executable).parent
 PROJECT, AIRFLOW = "Dockerfile", "deploy/airflow.Dockerfile"
 HOME = "/home/kedro_docker"
-# What the Pod Security Standard "restricted" asks for, without a network.
+# What the Pod Security Standard "restricted" requires, without a network.
 RESTRICTED = (
     "--read-only",
     "--read-only-tmpfs=false",
@@ -42,12 +42,12 @@ PROVIDERS = {"celery", "cncf-kubernetes", "fab", "git", "postgres"}
 
 
 def in_container(image: Image, *command: str, options: tuple[str, ...] = ()) -> str:
-    """Run a command in a container of its own, which is removed after it."""
+    """Run a command in its own container, which is then removed."""
     return run("podman", "run", "--rm", *RESTRICTED, *options, image.name, *command)
 
 
 def layers(name: str) -> list[str]:
-    """List the layers of an image from the base up."""
+    """List an image's layers from the base up."""
     return json.loads(run("podman", "image", "inspect", "--format={{json .RootFS.Layers}}", name))
 
 
@@ -81,7 +81,7 @@ def image(request) -> Image:
 
 @pytest.fixture
 def data(k8s_image, tmp_path) -> Path:
-    """A volume with the sample data, of the user of the image."""
+    """A volume with the sample data, owned by the image's user."""
     folder = tmp_path / "data"
     shutil.copytree(k8s_image.project / "data" / "01_raw", folder / "01_raw")
     run("chown", "--recursive", "10001:10001", folder)
@@ -235,7 +235,7 @@ def test_kedro_docker_keeps_the_projects_files_and_its_build_and_run_work(
     k8s_image, tmp_path, monkeypatch
 ):
     kedro = venv(tmp_path / "venv", "kedro-docker==0.6.2", "kedro~=1.7", "click!=8.5.1") / "kedro"
-    docker = tmp_path / "bin" / "docker"  # podman for docker: it asks for folders that are mounted
+    docker = tmp_path / "bin" / "docker"  # podman as docker; mounted folders must exist
     docker.parent.mkdir()
     docker.symlink_to(shutil.which("podman"))
     project = tmp_path / "project"
@@ -251,7 +251,7 @@ def test_kedro_docker_keeps_the_projects_files_and_its_build_and_run_work(
     try:
         options = f"--docker-args={' '.join(BUILD)}"
         run(kedro, "docker", "build", f"--image={name}", options, env=env, cwd=project)
-        options = "--docker-args=--network=none --user=1000"  # of whom the data is
+        options = "--docker-args=--network=none --user=1000"  # the data's owner
         run(kedro, "docker", "run", f"--image={name}", options, env=env, cwd=project)
     finally:
         remove(name)

@@ -1,4 +1,4 @@
-"""The settings of airflow.yml become the pods of tasks: pod.py and settings_pods.yml."""
+"""The settings in airflow.yml shape the tasks' pods: pod.py and settings_pods.yml."""
 
 import importlib
 import json
@@ -91,7 +91,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pods(project):
-    """The module pod.py of the project."""
+    """The project's module pod.py."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(project / "dags")
         yield importlib.import_module("pods_airflow.pod")
@@ -99,14 +99,14 @@ def pods(project):
 
 @pytest.fixture(scope="module")
 def check(project):
-    """The check of airflow.yml of the project."""
+    """The project's check of airflow.yml."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(project / "src")
         yield importlib.import_module("pods.airflow_dag.settings").check
 
 
 def create(pods, runner="pod", params=(), nodes=(("node", ["a"], ["b"]),), **default_args):
-    """A DAG with a task for each node, and one that removes intermediate data."""
+    """A DAG with one task per node, and one that removes intermediate data."""
     Node, Task = pods.dag.Node, pods.dag.Task
     tasks = [Task(f"task_{number}", [Node(*node)]) for number, node in enumerate(nodes)]
     return pods.create_dag(
@@ -215,7 +215,7 @@ def test_pod_does_what_the_task_itself_would_do(pods, names, params):
         [container] = task.kubernetes_operator(given).pod_template_dict["spec"]["containers"]
         *command, work = container["command"]
         assert command == ["python", "-m", "dags.pods_airflow.run"]
-        assert "$" not in work  # Kubernetes would put the pod's variables there
+        assert "$" not in work  # Kubernetes would insert the pod's variables
         assert pods.dag.Run.from_json(work) == task.run_in(given)
 
 

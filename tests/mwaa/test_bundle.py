@@ -1,4 +1,4 @@
-"""What `make bundle` and `make check` of an MWAA project build, refuse and find."""
+"""What `make bundle` and `make check` in an MWAA project build, refuse and find."""
 
 import io
 import json
@@ -121,7 +121,7 @@ def make(verb, project, check=True, **environment):
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The files below a folder, and those in the archives there, at any depth."""
+    """The files in a folder, and those in its archives, at any depth."""
     found = {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")

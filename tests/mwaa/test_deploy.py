@@ -1,7 +1,7 @@
-"""What `make data`, `make plan` and `make deploy` of an MWAA project do to a bucket and to MWAA.
+"""What `make data`, `make plan` and `make deploy` do to a bucket and to MWAA.
 
-The bucket is a real one. MWAA's answers come from here; botocore's Stubber checks each call and
-each answer against the model of the service.
+The bucket is real. MWAA's answers come from here; botocore's Stubber checks each call and each
+answer against the model of the service.
 """
 
 import itertools
@@ -30,7 +30,7 @@ FILES = ["plugins.zip", "requirements.txt", "startup.sh"]
 
 
 class Interrupted(Exception):
-    """Stands for whatever may end the program."""
+    """Stands in for whatever may end the program."""
 
 
 class Service:
@@ -38,7 +38,7 @@ class Service:
 
     Attributes:
         environment: what GetEnvironment answers.
-        errors: for the name of a call, the error codes with which its next calls are refused.
+        errors: by the name of a call, the error codes of its next calls.
         failure: of the next update; None lets it succeed.
         failed: the status after a failed update.
         calls: how often each call was made.
@@ -92,7 +92,7 @@ class Service:
 
 @pytest.fixture
 def bucket(s3, tmp_path, monkeypatch):
-    """An empty bucket with versioning, that storage names, and a bundle for it."""
+    """An empty, versioned bucket that `storage` names, and a bundle for it."""
     name = "flights"
     if name not in [found["Name"] for found in s3.client.list_buckets()["Buckets"]]:
         s3.create_bucket(name)
@@ -114,7 +114,7 @@ def run_deploy(s3, service, *options):
 
 
 def versions(s3, bucket):
-    """The ids of all versions of all objects, the newest first."""
+    """The ids of all versions of all objects, newest first."""
     listed = s3.client.list_object_versions(Bucket=bucket).get("Versions", [])
     listed.sort(key=lambda version: version["IsLatest"], reverse=True)
     found = {}

@@ -17,9 +17,9 @@ ACCOUNT = "${AWS::Region}:${AWS::AccountId}"
 ENVIRONMENT = {
     "Fn::Sub": f"arn:${{AWS::Partition}}:airflow:{ACCOUNT}:environment/${{EnvironmentName}}"
 }
-# Pinned, as each new version of them knows new rules.
+# What the environment names by version.
 NAMED = ["plugins.zip", "requirements.txt", "startup.sh"]
-# Actions on every resource, and why AWS takes no narrower one.
+# Actions allowed on every resource, and why AWS allows nothing narrower.
 ON_EVERYTHING = {
     "cloudwatch:PutMetricData": "metrics have no ARN; a condition names their namespaces",
     "logs:DescribeLogGroups": "it lists the log groups of an account",
@@ -28,7 +28,7 @@ ON_EVERYTHING = {
 
 
 class Loader(yaml.SafeLoader):
-    """Reads the short forms of CloudFormation's functions, such as !Ref, as the long ones."""
+    """Reads the short forms of CloudFormation's functions, like !Ref, as the long ones."""
 
 
 def read_function(loader: Loader, name: str, node: yaml.Node) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def workflow(project) -> str:
 
 
 def create(stack: dict[str, Any], **parameters: object) -> dict[str, dict[str, Any]]:
-    """Find the resources, by name, that CloudFormation would create with these parameters."""
+    """Find the resources that CloudFormation would create with these parameters, by name."""
     defaults = {name: of.get("Default") for name, of in stack["Parameters"].items()}
     values = defaults | {"Bucket": "my-bucket", "AWS::NoValue": None} | parameters
 
@@ -119,7 +119,7 @@ def statements(stack: dict[str, Any], *roles: str) -> list[dict[str, Any]]:
 
 
 def checkov(linters: Path, file: Path) -> dict[str, list[dict[str, Any]]]:
-    """Run checkov; its findings by their outcome."""
+    """Run checkov, and return its findings by outcome."""
     command = ["--framework=cloudformation", "--skip-download", "--output=json", "--soft-fail"]
     done = run(linters / "checkov", *command, "-f", file, cwd=file.parent)
     return json.loads(done.stdout)["results"]

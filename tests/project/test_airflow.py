@@ -165,7 +165,7 @@ def test_tasks_are_shown_in_groups_with_their_documentation(airflow):
 
 
 def outputs(project, version):
-    """What a run has left under its version: the metrics and the coefficients of the model."""
+    """What a run left under its version: the metrics and the model's coefficients."""
     [metrics] = project.glob(f"data/08_reporting/metrics.json/{version}/metrics.json")
     [model] = project.glob(f"data/06_models/model.pickle/{version}/model.pickle")
     return json.loads(metrics.read_text()), pickle.loads(model.read_bytes()).coef_.tolist()

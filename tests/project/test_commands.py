@@ -1,4 +1,4 @@
-"""In a project, Kedro's commands do what Kedro and its tutorials say, for this project's DAG."""
+"""In a project, Kedro's commands do what Kedro and its tutorials say, for this kind of DAG."""
 
 import importlib.util
 import tarfile

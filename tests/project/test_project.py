@@ -1,4 +1,4 @@
-"""A generated project, installed as its README says, runs, is tested, and protects itself."""
+"""A new project, installed as its README says, runs, passes its tests, and protects itself."""
 
 import ast
 import contextlib

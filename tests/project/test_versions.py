@@ -1,4 +1,4 @@
-"""All tasks of a DAG run read the versions of that run, and can save them again."""
+"""All tasks of a DAG run read that run's versions, and can save them again."""
 
 import json
 import sys
@@ -27,7 +27,7 @@ while len(done) < len(dag.tasks):
 
 @pytest.fixture(scope="module")
 def project(template, tmp_path_factory):
-    """A project in which a newer run is ahead, with a model that cannot be read."""
+    """A project with a newer run, whose model cannot be read."""
     folder = tmp_path_factory.mktemp("project")
     kedro_new(template, "astro-airflow-iris", folder, answers())
     project = folder / "space-flights"

@@ -1,4 +1,4 @@
-"""Answers that would give a broken project are refused, all others give a project that imports."""
+"""Answers that would break the project are refused; all others create one that can be imported."""
 
 import keyword
 import re
@@ -48,7 +48,7 @@ REFUSED_ANSWERS = {
     "package-of-python": {"python_package": "json"},
     "package-non-ascii": {"python_package": "prévision"},
 }
-# Ours, then those of Kedro and of cookiecutter, which refuse some names before we are asked.
+# Ours, then those of Kedro and cookiecutter, which refuse some names before our hook runs.
 ERROR = (
     "Project not created|Validation error for question"
     "|is an invalid (value for project name|Python package name)|Unable to render variable"
@@ -77,7 +77,7 @@ def test_generator_refuses_with_one_error_and_leaves_nothing(
     assert done.returncode != 0
     assert re.search(ERROR, done.stdout + done.stderr)
     left = {path.name for path in tmp_path.rglob("*")} - {"answers.yml"}
-    assert left <= {"a"}  # cookiecutter makes the empty folder a/ for the repo_name a/project
+    assert left <= {"a"}  # cookiecutter creates the empty folder a/ for the repo_name a/project
 
 
 @pytest.mark.parametrize("generator", GENERATORS, ids=lambda generator: generator.__name__)

@@ -1,4 +1,4 @@
-"""starters/ is what layers/ and hooks/ give."""
+"""starters/ is composed from layers/ and hooks/."""
 
 import json
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""The documentation builds, and names what there is."""
+"""The documentation builds, and names what exists."""
 
 import json
 import re

@@ -71,7 +71,7 @@ def reference(template, forks, tmp_path_factory):
 
 
 def cases():
-    """Each way for each starter: those of one are started as a user does it, the others forked."""
+    """Every way for every starter: for one it is started as a user would, for the others forked."""
     for starter in STARTERS:
         for way in WAYS:
             fast = starter == STARTED or way == by_copier

@@ -1,4 +1,4 @@
-"""Git checks text out with LF everywhere, and GitHub hides the diffs of starters/."""
+"""Git checks out text with LF everywhere, and GitHub hides the diffs of starters/."""
 
 from tests.conftest import ROOT, run
 

@@ -1,4 +1,4 @@
-"""The hook writes the DAG with little, touches nothing else, and never fails a creation."""
+"""The hook needs little to write the DAG, touches nothing else, and never fails a creation."""
 
 import shutil
 import sys
@@ -13,7 +13,7 @@ DAG = "dags/space_flights_airflow_dag.py"
 
 @pytest.fixture(scope="module")
 def project_without_dag(template, tmp_path_factory):
-    """A project as it is when the hook starts."""
+    """A project as the hook finds it."""
     folder = tmp_path_factory.mktemp("project")
     cookiecutter(template, "spaceflights-astro", folder, answers())
     (folder / "space-flights" / DAG).unlink()

@@ -1,4 +1,4 @@
-"""What lints and checks types finds nothing, in templates as little as in the repository."""
+"""Linters and type checkers find nothing, neither in the repository nor in its templates."""
 
 import pytest
 

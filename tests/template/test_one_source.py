@@ -1,4 +1,4 @@
-"""What stands in several places is written by compose.py, and a file has one owner."""
+"""compose.py writes what is needed in several places, and each file has one owner."""
 
 import shutil
 import sys
@@ -14,7 +14,7 @@ LISTS = compose.lists()
 
 @pytest.fixture
 def copy(tmp_path):
-    """What compose.py reads and writes, to be changed."""
+    """A copy of what compose.py reads and writes."""
     for name in ("docs", "hooks", "layers"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in LISTS:
@@ -24,7 +24,7 @@ def copy(tmp_path):
 
 @pytest.fixture
 def compose_py(copy, monkeypatch, capsys):
-    """Run compose.py in the copy; gives the status, and what it prints."""
+    """A function that runs compose.py in the copy, and returns its status and output."""
 
     def run_compose(*options):
         monkeypatch.setattr(compose, "ROOT", copy)

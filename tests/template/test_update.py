@@ -1,4 +1,4 @@
-"""`copier update` brings what is new in the template and keeps what is the user's."""
+"""`copier update` brings what is new in the template and keeps what the user changed."""
 
 import shutil
 
@@ -44,7 +44,7 @@ def releases(template, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def project(releases, forks, tmp_path_factory):
-    """A project of v0.1.0 that its user has changed, with a new DAG for a changed pipeline."""
+    """A project from v0.1.0 with its user's changes, and a new DAG for a changed pipeline."""
     data = {"starter": STARTER, **answers()}
     command = ["copier", "copy", "--trust", "--skip-tasks", "--defaults", "--vcs-ref=v0.1.0"]
     command += [f"--data={key}={value}" for key, value in data.items()]
@@ -173,7 +173,7 @@ def test_project_moves_between_platforms_with_its_edits(
     (tmp_path / "other").mkdir()
     copier_copy(template, starter, tmp_path / "other", answers(), run=forks.run)
     fresh, moved = files(tmp_path / "other" / project.name), files(project)
-    kept = {".env", "airflow_settings.yaml"}  # which git ignores
+    kept = {".env", "airflow_settings.yaml"}  # ignored by git
     names = {name for name in moved if not name.startswith(".git/")}
     assert names == fresh.keys() | kept
     changed = {name for name in fresh if fresh[name] != moved[name]}
