@@ -22,9 +22,9 @@ from tests.project.test_airflow import of_airflow, of_kedro
 pytestmark = pytest.mark.slow
 
 FAULTS = '''
-"""Kill or hold the tasks that save a dataset, when half of its file is on the disk.
+"""Kill or hold the tasks that save a dataset once half of its file is on the disk.
 
-The parameter faults of a DAG run tells what to do, and how often: {dataset: [kill, 1]}.
+A DAG run's parameter `faults` says what to do, and how many times: {dataset: [kill, 1]}.
 """
 
 import json
