@@ -1,4 +1,4 @@
-"""In a project, Kedro's commands do what Kedro and its tutorials say, for this project's DAG."""
+"""In a project, Kedro's commands do what Kedro and its tutorials say, for this kind of DAG."""
 
 import importlib.util
 import tarfile
@@ -37,7 +37,7 @@ one_starter = pytest.mark.parametrize("created", ["spaceflights-astro"], indirec
         "make dag",
     ],
 )
-def test_command_of_the_tutorials_writes_the_dag_as_created(project, command, line):
+def test_command_in_the_tutorials_writes_the_dag_of_a_new_project(project, command, line):
     written = (project / DAG).read_text()
     (project / DAG).unlink()
     command(*line.split())
@@ -72,7 +72,7 @@ def test_each_option_of_kedro_airflow_writes_this_kind_of_dag(
 
 
 @one_starter
-def test_all_and_pipelines_exclude_each_other_and_an_unknown_pipeline_is_named(project, command):
+def test_all_excludes_pipelines_and_an_unknown_pipeline_is_named(project, command):
     create = ["kedro", "airflow", "create"]
     both = command(*create, "--all", "--pipelines=reporting", check=False)
     assert "mutually exclusive" in both.stderr and "Traceback" not in both.stderr
@@ -82,7 +82,7 @@ def test_all_and_pipelines_exclude_each_other_and_an_unknown_pipeline_is_named(p
 
 
 @one_starter
-def test_another_template_gives_its_own_dag_with_the_settings_that_it_reads(project, command):
+def test_another_template_writes_its_own_dag_with_the_settings_it_reads(project, command):
     settings = project / "conf" / "airflow" / "airflow.yml"
     edit(settings, "retry_delay: 1m", "retry_delay: 90s")
     edit(settings, "schedule: null", 'schedule: "@daily"')
@@ -101,7 +101,7 @@ def test_another_template_gives_its_own_dag_with_the_settings_that_it_reads(proj
     command("python", DAG)
 
 
-def test_new_pipeline_is_registered_run_and_in_the_dag(project, command):
+def test_new_pipeline_is_registered_runs_and_is_in_the_dag(project, command):
     command("kedro", "pipeline", "create", "counting")
     assert "counting" in command("kedro", "registry", "list").stdout.split()
     dataset = "iris" if (project / "data/01_raw/iris.csv").exists() else "companies"

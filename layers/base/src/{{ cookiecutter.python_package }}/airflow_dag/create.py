@@ -32,7 +32,7 @@ for option in options:
 @airflow.command(params=options)
 @click.pass_context
 def create(command: click.Context, /, **given: Any) -> None:
-    """Create the Airflow DAG of this project, by airflow.yml."""
+    """Create this project's Airflow DAG, with the settings in airflow.yml."""
     if given["convert_all"] and given["pipeline_names"] != ["__default__"]:
         raise click.BadParameter("The `--all` and `--pipelines` option are mutually exclusive.")
     project = command.obj
@@ -57,11 +57,11 @@ def create(command: click.Context, /, **given: Any) -> None:
 def check_pipeline(
     context: KedroContext, name: str, params: dict[str, Any], package: str
 ) -> Settings:
-    """Check the settings of a pipeline's DAG.
+    """Check the settings for a pipeline's DAG.
 
     Raises:
-        click.ClickException: with the key, its value and what is accepted, or the place of what is
-            no YAML.
+        click.ClickException: names the key, its value and what is accepted, or says where the
+            file is not valid YAML.
     """
     loader: Any = context.config_loader
     loader.config_patterns.setdefault("airflow", ["airflow*", "airflow/**"])
@@ -82,12 +82,12 @@ def check_pipeline(
 
 
 def for_template(settings: Settings) -> dict[str, Any]:
-    """Give the settings in the values that a template for kedro-airflow reads, such as its own."""
+    """Convert the settings to what kedro-airflow's own template, and others like it, read."""
     given = settings.dag | settings.task
     if start := given.get("start_date"):
         given["start_date"] = list(datetime.fromisoformat(start).timetuple()[:6])
     if "retry_delay" in given:
         given["retry_delay"] = given["retry_delay"].total_seconds() / 60
     if not given.get("schedule") or isinstance(given["schedule"], timedelta):
-        given["schedule"] = "@once"  # its default: it has no word for never or for an interval
+        given["schedule"] = "@once"  # the default there, which knows neither never nor intervals
     return given

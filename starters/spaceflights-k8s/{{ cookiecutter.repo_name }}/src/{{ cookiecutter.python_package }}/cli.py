@@ -1,4 +1,4 @@
-"""Commands of this project beside Kedro's: https://docs.kedro.org/en/stable/extend/common_use_cases/"""
+"""This project's own commands: https://docs.kedro.org/en/stable/extend/common_use_cases/"""
 
 from contextlib import suppress
 
@@ -7,10 +7,10 @@ import click
 
 @click.group()
 def cli() -> None:
-    """Commands of this project."""
+    """This project's own commands."""
 
 
-with suppress(ModuleNotFoundError):  # kedro-airflow is installed where DAGs are written
+with suppress(ModuleNotFoundError):  # kedro-airflow is installed only where DAGs are written
     from .airflow_dag.create import airflow
 
     cli.add_command(airflow)

@@ -1,4 +1,4 @@
-"""The text of a DAG file: the settings and the tasks of the DAG, as data."""
+"""The text of a DAG file: the DAG's settings and tasks, as data."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -19,7 +19,7 @@ import datetime
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parent))  # if Airflow's folder of DAGs is one above it
+sys.path.append(str(Path(__file__).parent))  # in case Airflow's DAGs folder is further up
 from {package}_airflow.{module} import create_dag
 from {package}_airflow.model import Node, Task
 
@@ -39,10 +39,10 @@ def dag_file(
     env: str,
     conf_source: str,
 ) -> str:
-    """Write the DAG file of the pipeline of this name.
+    """Write the DAG file for the pipeline with this name.
 
     Args:
-        grouped: whether ``groups`` come from the command line, and airflow.yml's are not taken.
+        grouped: whether ``groups`` come from the command line and override airflow.yml.
     """
     group_by: dict[str, str] | str = settings.graph.get("group_by", "none")
     if grouped:
@@ -82,7 +82,7 @@ def source(value: Any) -> str:
 
 
 def bracket(start: str, parts: Iterable[str], end: str) -> str:
-    """Write parts between brackets: side by side if that is short, else each in its line."""
+    """Write parts between brackets: on one line if that is short, else one per line."""
     parts = list(parts)
     line = f"{start}{', '.join(parts)}{end}"
     if len(parts) < 2 or (len(line) <= 80 and "\n" not in line):
