@@ -10,7 +10,6 @@ import click
 import kedro_airflow.plugin
 import yaml
 from kedro.config import MissingConfigException
-from kedro.framework.cli.utils import KedroCliError
 from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
@@ -40,7 +39,7 @@ def create(command: click.Context, /, **given: Any) -> None:
     context = session.load_context()
     names = list(pipelines) if given["convert_all"] else given["pipeline_names"]
     if unknown := [name for name in names if name not in pipelines]:
-        raise KedroCliError(f"Pipeline {unknown[0]} not found.")
+        raise click.ClickException(f"Pipeline {unknown[0]} not found.")
     checked = {
         name: check_pipeline(context, name, given["params"], project.package_name) for name in names
     }
