@@ -3,9 +3,7 @@
 FAULTS has tasks die when half of a file is on the disk. Needs root, which mounts a full disk.
 """
 
-import contextlib
 import json
-import os
 import re
 import subprocess
 import time
@@ -17,6 +15,7 @@ import pytest
 
 from local_airflow import LocalAirflow
 from tests.conftest import BIN, answers, edit, kedro_new, run
+from tests.processes import kill
 from tests.project.test_airflow import of_airflow, of_kedro
 
 pytestmark = pytest.mark.slow
@@ -121,16 +120,12 @@ def project(template, tmp_path_factory):
     (package / "faults.py").write_text(FAULTS)
     (package / "pipelines" / "counting").mkdir()
     (package / "pipelines" / "counting" / "__init__.py").write_text(COUNT)
-    edit(
-        package / "settings.py",
-        "\n\nHOOKS = (",
-        "\nfrom .faults import Faults\n\nHOOKS = (Faults(), ",
-    )
     for path, text in {
-        "airflow/catalog.yml": CATALOG,
-        "base/parameters.yml": "faults: {}\n",
+        package / "settings.py": "\nfrom .faults import Faults\n\nHOOKS = (Faults(),)\n",
+        project / "conf" / "airflow" / "catalog.yml": CATALOG,
+        project / "conf" / "base" / "parameters.yml": "faults: {}\n",
     }.items():
-        with (project / "conf" / path).open("a") as file:
+        with path.open("a") as file:
             file.write(text)
     run("make", "dag", cwd=project)
     run("kedro", "run", "--env=airflow", cwd=project)
@@ -283,36 +278,6 @@ def test_run_on_a_full_disk_fails_with_one_error_and_succeeds_when_there_is_spac
         run("umount", "--lazy", disk, cwd=project)
 
 
-def kill(*servers):
-    """Kill servers with all that they have started; tasks have sessions of their own.
-
-    All are stopped before the first is killed, so that none reports the death of another.
-    """
-    sessions = {server.pid for server in servers}
-    stopped = set()
-    while found := of_sessions(sessions) - stopped:
-        for process in found:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.suspend()
-        stopped |= found
-    for process in sorted(stopped, key=psutil.Process.create_time, reverse=True):
-        with contextlib.suppress(psutil.NoSuchProcess):  # a stopped orphan would get a SIGHUP
-            process.kill()
-    for server in servers:
-        server.wait()
-    assert psutil.wait_procs(stopped, timeout=60)[1] == []
-
-
-def of_sessions(sessions):
-    """The processes of these sessions, and all that they have started."""
-    found = set()
-    for process in psutil.process_iter():
-        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
-            if os.getsid(process.pid) in sessions:
-                found |= {process, *process.children(recursive=True)}
-    return found
-
-
 def test_run_survives_the_death_of_its_scheduler_and_then_of_all_of_airflow(
     airflow, environment, project, expected
 ):
@@ -322,7 +287,7 @@ def test_run_survives_the_death_of_its_scheduler_and_then_of_all_of_airflow(
     wait_for_note(project, run_id, "test_features.0")
     servers = psutil.Process(airflow.process.pid).children()
     [scheduler] = [server for server in servers if server.cmdline()[-1] == "scheduler"]
-    scheduler.kill()
+    kill(scheduler)
     with (airflow.home / "scheduler.log").open("w") as log:
         restarted = subprocess.Popen(
             [BIN / "airflow", "scheduler"],
@@ -336,6 +301,7 @@ def test_run_survives_the_death_of_its_scheduler_and_then_of_all_of_airflow(
         wait_for_note(project, run_id, "model.0")
     finally:
         kill(restarted, airflow.process)
+        restarted.wait()
     model = notes(project, run_id)["model.0"]
     assert [path.stat().st_size for path in unfinished(project)] == [model["size"]]
     assert not place(model).exists()
