@@ -8,7 +8,6 @@ help: ## List the targets
 	@awk -F ' *## ' '/^[a-z-]+:.* ## / { sub(/:.*/, "", $$1); printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/demo ## Create a project and run its DAG on a real local Airflow (STARTER=astro-airflow-iris)
-	@$(UV) install --quiet --reinstall-package kedro-airflow-starters .
 	@.venv/bin/python demo.py $(STARTER)
 
 test: .venv/test ## Run all tests (as root, on Debian: installs podman, PostgreSQL and Redis)
@@ -32,6 +31,7 @@ bench: .venv/test ## Measure creating projects, reading DAG files and running DA
 	.venv/bin/python benchmarks/parsing.py
 	.venv/bin/python benchmarks/runs.py
 
+.venv/test: .venv/demo
 .venv/demo: ALSO = .
 .venv/test: ALSO = . $(addprefix -r ,$(wildcard layers/base/requirements.txt layers/examples/*/requirements.txt layers/platforms/*/requirements.txt))
 .venv/demo .venv/docs .venv/test: pyproject.toml

@@ -11,12 +11,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 
 BIN = Path(sys.executable).parent
 DONE = ("success", "failed", "upstream_failed", "skipped", "removed")
+
+
+def free_ports(count: int) -> list[int]:
+    """Find ports on which nothing listens."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for free in sockets:
+            free.bind(("127.0.0.1", 0))
+        return [free.getsockname()[1] for free in sockets]
 
 
 class LocalAirflow:
@@ -43,9 +53,7 @@ class LocalAirflow:
         inherited: Mapping[str, str] = os.environ,
         command: Sequence[str | Path] = (BIN / "airflow", "standalone"),
     ) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port, *log_ports = free_ports(3)
         self.home = home
         self.cwd = cwd or home
         self.command = command
@@ -63,6 +71,8 @@ class LocalAirflow:
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__API__BASE_URL": self.url,
             "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(log_ports[0]),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(log_ports[1]),
             "NO_PROXY": "127.0.0.1",
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             **(environment or {}),

@@ -14,6 +14,7 @@ import pytest
 
 from local_airflow import LocalAirflow
 from tests.conftest import BIN, edit, run
+from tests.processes import kill
 from tests.standins.images import K8S, build, create_project
 from tests.standins.kubernetes_api import KubernetesApi, podman
 
@@ -180,7 +181,7 @@ def restarted(airflow, *servers):
     inside = ["nsenter", f"--target={airflow.process.pid}", "--mount", f"--wd={airflow.cwd}"]
     started = []
     for name in servers:
-        running[name].kill()
+        kill(running[name])
         log = (airflow.home / f"{name}.log").open("w")
         command = [*inside, BIN / "airflow", name]
         started.append(subprocess.Popen(command, stdout=log, stderr=log, **options))

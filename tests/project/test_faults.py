@@ -3,9 +3,7 @@
 FAULTS kills tasks when half of a file is on the disk. Needs root, to mount a full disk.
 """
 
-import contextlib
 import json
-import os
 import re
 import subprocess
 import time
@@ -17,6 +15,7 @@ import pytest
 
 from local_airflow import LocalAirflow
 from tests.conftest import BIN, answers, edit, kedro_new, run
+from tests.processes import kill
 from tests.project.test_airflow import of_airflow, of_kedro
 
 pytestmark = pytest.mark.slow
@@ -121,16 +120,12 @@ def project(template, tmp_path_factory):
     (package / "faults.py").write_text(FAULTS)
     (package / "pipelines" / "counting").mkdir()
     (package / "pipelines" / "counting" / "__init__.py").write_text(COUNT)
-    edit(
-        package / "settings.py",
-        "\n\nHOOKS = (",
-        "\nfrom .faults import Faults\n\nHOOKS = (Faults(), ",
-    )
     for path, text in {
-        "airflow/catalog.yml": CATALOG,
-        "base/parameters.yml": "faults: {}\n",
+        package / "settings.py": "\nfrom .faults import Faults\n\nHOOKS = (Faults(),)\n",
+        project / "conf" / "airflow" / "catalog.yml": CATALOG,
+        project / "conf" / "base" / "parameters.yml": "faults: {}\n",
     }.items():
-        with (project / "conf" / path).open("a") as file:
+        with path.open("a") as file:
             file.write(text)
     run("make", "dag", cwd=project)
     run("kedro", "run", "--env=airflow", cwd=project)
@@ -283,6 +278,7 @@ def test_run_on_a_full_disk_fails_with_one_error_and_succeeds_once_there_is_spac
         run("umount", "--lazy", disk, cwd=project)
 
 
+<<<<<<< HEAD
 def kill(*servers):
     """Kill servers and everything they started; tasks have sessions of their own.
 
@@ -313,6 +309,8 @@ def of_sessions(sessions):
     return found
 
 
+=======
+>>>>>>> rooms
 def test_run_survives_the_death_of_its_scheduler_and_then_of_all_of_airflow(
     airflow, environment, project, expected
 ):
@@ -322,7 +320,7 @@ def test_run_survives_the_death_of_its_scheduler_and_then_of_all_of_airflow(
     wait_for_note(project, run_id, "test_features.0")
     servers = psutil.Process(airflow.process.pid).children()
     [scheduler] = [server for server in servers if server.cmdline()[-1] == "scheduler"]
-    scheduler.kill()
+    kill(scheduler)
     with (airflow.home / "scheduler.log").open("w") as log:
         restarted = subprocess.Popen(
             [BIN / "airflow", "scheduler"],
@@ -336,6 +334,7 @@ def test_run_survives_the_death_of_its_scheduler_and_then_of_all_of_airflow(
         wait_for_note(project, run_id, "model.0")
     finally:
         kill(restarted, airflow.process)
+        restarted.wait()
     model = notes(project, run_id)["model.0"]
     assert [path.stat().st_size for path in unfinished(project)] == [model["size"]]
     assert not place(model).exists()

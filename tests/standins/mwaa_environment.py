@@ -17,9 +17,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from local_airflow import LocalAirflow
+from local_airflow import LocalAirflow, free_ports
 from tests.conftest import BIN, ROOT, run
-from tests.standins.servers import Server, free_ports
+from tests.standins.servers import Server
 
 HOME = Path("/usr/local/airflow")
 VERSION = "3.3.1"
@@ -239,7 +239,7 @@ class Mwaa:
             database: the variable that points Airflow to an empty one.
             cwd: where Airflow is started.
         """
-        broker, logs = free_ports(2)
+        [broker] = free_ports(1)
         environment = {
             **self.environment,
             **database,
@@ -247,7 +247,6 @@ class Mwaa:
             "AIRFLOW__CELERY__BROKER_URL": f"redis://127.0.0.1:{broker}/0",
             "AIRFLOW__CELERY__RESULT_BACKEND": f"redis://127.0.0.1:{broker}/1",
             "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
-            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(logs),
         }
         components = ["scheduler", "dag-processor", "api-server"]
         with ExitStack() as stack:
