@@ -278,39 +278,6 @@ def test_run_on_a_full_disk_fails_with_one_error_and_succeeds_once_there_is_spac
         run("umount", "--lazy", disk, cwd=project)
 
 
-<<<<<<< HEAD
-def kill(*servers):
-    """Kill servers and everything they started; tasks have sessions of their own.
-
-    All are stopped before the first is killed: none can report the death of another.
-    """
-    sessions = {server.pid for server in servers}
-    stopped = set()
-    while found := of_sessions(sessions) - stopped:
-        for process in found:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.suspend()
-        stopped |= found
-    for process in sorted(stopped, key=psutil.Process.create_time, reverse=True):
-        with contextlib.suppress(psutil.NoSuchProcess):  # a stopped orphan would get a SIGHUP
-            process.kill()
-    for server in servers:
-        server.wait()
-    assert psutil.wait_procs(stopped, timeout=60)[1] == []
-
-
-def of_sessions(sessions):
-    """The processes of these sessions, and everything they started."""
-    found = set()
-    for process in psutil.process_iter():
-        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
-            if os.getsid(process.pid) in sessions:
-                found |= {process, *process.children(recursive=True)}
-    return found
-
-
-=======
->>>>>>> rooms
 def test_run_survives_the_death_of_its_scheduler_and_then_of_all_of_airflow(
     airflow, environment, project, expected
 ):
