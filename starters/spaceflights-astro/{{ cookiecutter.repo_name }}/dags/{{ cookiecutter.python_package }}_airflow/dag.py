@@ -198,6 +198,16 @@ def run_version(run_id: str, run_after: datetime) -> str:
     return f"{run_after.astimezone(pendulum.UTC):%Y-%m-%dT%H.%M.%S.%f}Z-{unique}"
 
 
+def run_folder(run_id: str) -> str:
+    """Name a DAG run's folder: unique, and at most 120 ASCII characters."""
+    folder = quote(run_id, safe="")
+    if not folder.strip("."):  # would be this folder or the one above
+        folder = folder.replace(".", "%2E")
+    if len(folder) > 120:  # no short name has a +
+        folder = f"{folder[:100]}+{hashlib.sha256(run_id.encode()).hexdigest()[:16]}"
+    return folder
+
+
 def run_parameters(context: Mapping[str, Any], form: Collection[str]) -> dict[str, Any]:
     """Collect the parameters that the DAG run passes to Kedro.
 
@@ -226,10 +236,7 @@ def run_parameters(context: Mapping[str, Any], form: Collection[str]) -> dict[st
             place = place.setdefault(part, {})
         place[last] = value
     dag_run = context["dag_run"]
-    folder = quote(dag_run.run_id, safe="")
-    if not folder.strip("."):  # would be this folder or the one above
-        folder = folder.replace(".", "%2E")
-    about = {"run_id": dag_run.run_id, "folder": folder}
+    about = {"run_id": dag_run.run_id, "folder": run_folder(dag_run.run_id)}
     for name in ("logical_date", "data_interval_start", "data_interval_end"):
         time = getattr(dag_run, name, None)
         about[name] = time.isoformat() if time else None

@@ -1,6 +1,6 @@
 """This project's own commands: https://docs.kedro.org/en/stable/extend/common_use_cases/"""
 
-from contextlib import suppress
+from importlib.util import find_spec
 
 import click
 
@@ -10,7 +10,7 @@ def cli() -> None:
     """This project's own commands."""
 
 
-with suppress(ModuleNotFoundError):  # kedro-airflow is installed only where DAGs are written
+if find_spec("kedro_airflow"):  # installed only where DAGs are written
     from .airflow_dag.create import airflow
 
     cli.add_command(airflow)

@@ -46,8 +46,8 @@ def airflow_sdk() -> Any:
         return importlib.import_module("airflow.sdk")
     except ModuleNotFoundError:
         raise RuntimeError(
-            "conf/airflow/credentials.yml refers to Airflow, which is not installed here; pods "
-            "never have it. Refer to the environment instead: ${oc.env:NAME}"
+            "conf/airflow/credentials.yml refers to Airflow, which is not installed here. "
+            "Refer to the environment instead: ${oc.env:NAME}"
         ) from None
 
 
