@@ -28,10 +28,10 @@ except ImportError:  # Airflow 3.0
 
 
 class KedroOperator(BaseOperator):
-    """Runs the nodes of its task in the task's own process.
+    """Runs a task's nodes in the task's own process.
 
-    Each DAG has a class of its own, with its ``tasks`` by their ids and with what they all share
-    in ``run``: arguments to an ``__init__`` would cost a tenth of the time to read a DAG.
+    Each DAG has its own subclass, with its ``tasks`` by id and, in ``run``, what they all share:
+    passing them to an ``__init__`` would take a tenth of the time it takes to read a DAG.
     """
 
     ui_color = "#ffe36e"
@@ -40,7 +40,7 @@ class KedroOperator(BaseOperator):
 
     @property
     def nodes(self) -> Sequence[Node]:
-        """The nodes; a task without any removes the intermediate data of the run."""
+        """The task's nodes; a task without nodes removes the run's intermediate data."""
         return self.tasks[self.task_id].nodes
 
     def execute(self, context: Mapping[str, Any]) -> None:

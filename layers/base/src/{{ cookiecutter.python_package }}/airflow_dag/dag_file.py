@@ -68,7 +68,7 @@ def dag_file(
 
 
 def source(value: Any) -> str:
-    """Write a value as Python; a dataclass as its call, without what is empty by default."""
+    """Write a value as Python; a dataclass as a call, without its empty optional fields."""
     if is_dataclass(value):
         given = {part.name: source(getattr(value, part.name)) for part in fields(value)}
         needed = [given.pop(part.name) for part in fields(value) if part.default is MISSING]

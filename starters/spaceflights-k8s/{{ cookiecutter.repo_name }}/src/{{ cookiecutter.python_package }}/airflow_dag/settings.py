@@ -46,7 +46,7 @@ KEYWORDS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def fits(value: Any, schema: Mapping[str, Any]) -> bool:
-    """Tell whether a value matches a schema."""
+    """Return whether a value matches a schema."""
     return all(KEYWORDS[word](value, schema[word]) for word in schema if word in KEYWORDS)
 
 

@@ -28,7 +28,7 @@ def plot_company_rating(companies: pd.DataFrame) -> Figure:
 def plot_price_prediction(
     regressor: LinearRegression, X_test: pd.DataFrame, y_test: pd.Series
 ) -> Figure:
-    """Plot predicted over real prices; a perfect model would follow the line."""
+    """Plot predicted against real prices; a perfect model would follow the line."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.subplots()
     axes.scatter(y_test, regressor.predict(X_test), s=6, alpha=0.5)
