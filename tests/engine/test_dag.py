@@ -162,12 +162,15 @@ def test_run_passes_its_form_and_its_times_to_kedros_parameters():
     }
 
 
-@given(st.text(st.sampled_from("ab01_.~:+-"), min_size=1, max_size=20))
-def test_each_run_has_its_own_folder_whatever_its_id(run_id):
-    run = SimpleNamespace(run_id=run_id)
-    folder = engine.run_parameters({"dag_run": run, "params": {}}, ())["airflow"]["folder"]
+@given(st.text(st.sampled_from("ab01_.~:+-/é"), min_size=1, max_size=250) | st.just("a:" * 100))
+def test_each_run_has_one_folder_of_its_own_whatever_its_id(run_id):
+    folder = engine.run_folder(run_id)
     assert PurePosixPath("runs", folder).parts == ("runs", folder)
-    assert folder not in (".", "..") and unquote(folder) == run_id
+    assert folder not in (".", "..") and len(folder) <= 120 and folder.isascii()
+    if "+" in folder:
+        assert engine.run_folder(f"{run_id}_") != folder
+    else:
+        assert unquote(folder) == run_id
 
 
 @given(

@@ -121,6 +121,17 @@ def test_catalog_and_registry_commands_know_the_project(project, command):
 
 
 @one_starter
+def test_kedro_sends_no_telemetry_and_leaves_the_files_of_the_project_alone(
+    project, command, no_network
+):
+    asked = {"DO_NOT_TRACK": "", "PYTHONPATH": str(no_network)}
+    before = (project / "pyproject.toml").read_bytes()
+    command("kedro", "run", "--pipeline=data_processing", **asked)
+    assert (project / "pyproject.toml").read_bytes() == before
+    assert not (project / "network-used").exists()
+
+
+@one_starter
 def test_kedro_package_builds_a_wheel_that_runs_and_the_configuration(project, command, tmp_path):
     command("kedro", "package")
     [wheel] = project.glob("dist/*.whl")

@@ -171,6 +171,7 @@ def test_project_has_exactly_the_expected_files(platform, reference):
         ".github/workflows/ci.yml",
         ".github/workflows/deploy.yml",
         ".gitignore",
+        ".telemetry",
         "Makefile",
         "README.md",
         "conf/airflow/airflow.yml",

@@ -26,6 +26,8 @@ airflow.commands = dict(airflow.commands)
 options = copy.deepcopy(kedro_airflow.plugin.create.params)
 for option in options:
     option.default = DEFAULTS.get(str(option.name), option.default)
+    if isinstance(option, click.Option) and option.name == "env":
+        option.help = "Kedro configuration environment name. Defaults to `airflow`."
 
 
 @airflow.command(params=options)
