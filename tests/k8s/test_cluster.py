@@ -643,7 +643,7 @@ def test_missing_tool_is_named_with_where_to_get_it_before_anything_is_done(
             {"OVERLAYS": "laptop high-availability"},
             "OVERLAYS: high-availability and laptop exclude each other: choose one",
         ),
-        ("cluster", {"CONTEXT": "prod"}, "CONTEXT names a cluster that there is:"),
+        ("cluster", {"CONTEXT": "prod"}, "CONTEXT names an existing cluster:"),
         ("image", {"ENGINE": "buildah"}, "ENGINE is buildah: choose docker or podman."),
         ("up", {"NAMESPACE": ""}, "NAMESPACE and RELEASE must be set. `make up` does that."),
         ("upp", {}, "usage: python deploy/cluster.py image|push|cluster|up|data|trigger|logs|down"),
@@ -660,7 +660,7 @@ def test_without_a_cluster_verbs_name_the_two_ways_to_get_one(name, verb, tools)
     tools.answer("kind get clusters", "other")
     error = refused(verb(name, check=False))
     assert error == (
-        "There is no cluster space-flights. Make it by `make cluster`, or choose one of "
+        "There is no cluster space-flights. Create it with `make cluster`, or choose one of "
         "`kubectl config get-contexts` by CONTEXT=..."
     )
     assert set(tools.calls) == {"kind get clusters"}

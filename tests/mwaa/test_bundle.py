@@ -55,7 +55,7 @@ def test_value_that_is_not_a_reference_is_refused_with_its_key(others, value, ke
     with pytest.raises(SystemExit) as refused:
         bundle.references("conf/base/credentials/aws.json", content)
     assert str(refused.value).startswith(
-        f"No bundle: conf/base/credentials/aws.json: the value of block.0.{key} is no reference."
+        f"No bundle: conf/base/credentials/aws.json: the value of block.0.{key} is not a reference."
     )
 
 
@@ -68,7 +68,7 @@ def test_comments_in_credentials_are_dropped():
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a: [", b"[default]\nkey = 1\n", b"secret"])
 def test_credentials_that_are_not_yaml_are_refused(content):
-    with pytest.raises(SystemExit, match="credentials.ini: its content is no reference"):
+    with pytest.raises(SystemExit, match="credentials.ini: its content is not a reference"):
         bundle.references("dags/credentials.ini", content)
 
 
@@ -237,7 +237,7 @@ def test_credentials_that_are_not_references_are_refused_and_the_bundle_stays(na
     (project / name).parent.mkdir(parents=True, exist_ok=True)
     (project / name).write_text(json.dumps({"bucket": {"key": SECRET}}))
     refused = make("bundle", project, check=False)
-    assert f"No bundle: {name}: the value of bucket.key is no reference." in refused.stderr
+    assert f"No bundle: {name}: the value of bucket.key is not a reference." in refused.stderr
     assert refused.returncode and SECRET not in refused.stdout + refused.stderr
     assert contents(project / "dist") == before
 
@@ -248,7 +248,9 @@ def test_credentials_inside_the_package_are_refused(project):
     with (project / "pyproject.toml").open("a") as file:
         file.write('[tool.setuptools.package-data]\nspace_flights = ["*.json"]\n')
     refused = make("bundle", project, check=False)
-    assert "src/space_flights/credentials.json: the value of key is no reference" in refused.stderr
+    assert (
+        "src/space_flights/credentials.json: the value of key is not a reference" in refused.stderr
+    )
 
 
 @pytest.mark.slow

@@ -282,7 +282,7 @@ def test_throttled_update_is_reported_and_succeeds_in_the_next_run(bucket, s3):
     service = Service(bucket)
     service.errors["update_environment"] = ["ThrottlingException"]
     assert refused(s3, service) == (
-        "All is uploaded, but the environment is not updated. UpdateEnvironment: AWS has too many "
+        "Everything is uploaded, but the environment is not updated. UpdateEnvironment: AWS has too many "
         "requests at the moment. Run the same command again."
     )
     run_deploy(s3, service)
@@ -376,10 +376,10 @@ def test_missing_credentials_and_region_are_reported(bucket, s3, monkeypatch, tm
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for variable in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(variable, str(tmp_path / "none"))
-    with pytest.raises(SystemExit, match="AWS cannot be asked: You must specify a region."):
+    with pytest.raises(SystemExit, match="Cannot reach AWS: You must specify a region."):
         deploy.main([ENVIRONMENT])
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with pytest.raises(SystemExit, match="AWS cannot be asked: Unable to locate credentials"):
+    with pytest.raises(SystemExit, match="Cannot reach AWS: Unable to locate credentials"):
         deploy.main([ENVIRONMENT])
 
 

@@ -49,7 +49,7 @@ WAIT = ("--wait", "--timeout", "15m")
 def cluster() -> None:
     """Make a cluster on this machine, by kind or minikube, unless there is one."""
     if CONTEXT:
-        sys.exit("CONTEXT names a cluster that there is: `make cluster` makes one of its own.")
+        sys.exit("CONTEXT names an existing cluster: `make cluster` creates its own.")
     require(cluster_tool(), *([engine()] if cluster_tool() == "kind" else []))
     tool, context = local_cluster()
     if (tool or cluster_tool()) == "minikube":  # which starts again a cluster that was stopped

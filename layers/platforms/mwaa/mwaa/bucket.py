@@ -53,7 +53,7 @@ def clear_errors() -> Iterator[None]:
     except ClientError as error:
         sys.exit(explain(error))
     except BotoCoreError as error:
-        sys.exit(f"AWS cannot be asked: {error}")
+        sys.exit(f"Cannot reach AWS: {error}")
 
 
 def explain(error: ClientError) -> str:

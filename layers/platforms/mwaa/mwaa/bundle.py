@@ -136,7 +136,7 @@ def references(name: str, content: bytes) -> bytes:
     """Let a file of credentials pass without its comments, and any other file as it is.
 
     Raises:
-        SystemExit: a value is no reference such as ${oc.env:KEY}; with the file and the key.
+        SystemExit: a value is not a reference such as ${oc.env:KEY}; with the file and the key.
     """
     if name.endswith(".py") or not any(part.startswith("credentials") for part in name.split("/")):
         return content
@@ -147,7 +147,7 @@ def references(name: str, content: bytes) -> bytes:
     for key in plain_values(loaded):
         where = f"the value of {key}" if key else "its content"
         sys.exit(
-            f"No bundle: {name}: {where} is no reference. Move it to conf/local, or to an Airflow "
+            f"No bundle: {name}: {where} is not a reference. Move it to conf/local, or to an Airflow "
             "connection that ${airflow.connection:ID,FIELD} names."
         )
     return str(yaml.safe_dump(loaded)).encode()

@@ -33,7 +33,7 @@ ENGINE, REGISTRY, CONTEXT, OVERLAYS, NAMESPACE, RELEASE = (
 
 
 def engine() -> str:
-    """Choose what builds images: ENGINE, or else what there is."""
+    """Choose what builds images: ENGINE, or else what is installed."""
     if ENGINE not in ("", "docker", "podman"):
         sys.exit(f"ENGINE is {ENGINE}: choose docker or podman.")
     return ENGINE or next(filter(shutil.which, ("docker", "podman")), "docker")
@@ -64,7 +64,7 @@ def local_cluster() -> tuple[str, str]:
     if shutil.which("minikube"):
         command = ["minikube", "profile", "list", "--light", "--output=json"]
         listed = subprocess.run(command, capture_output=True, text=True).stdout
-        with suppress(ValueError):  # where words say that there is none
+        with suppress(ValueError):  # when it says in words that there are none
             if NAME in [profile["Name"] for profile in json.loads(listed).get("valid") or []]:
                 return "minikube", NAME
     return "", ""
@@ -78,7 +78,7 @@ def scope() -> tuple[str, ...]:
     context = CONTEXT or local_cluster()[1]
     if not context:
         sys.exit(
-            f"There is no cluster {NAME}. Make it by `make cluster`, or choose one of "
+            f"There is no cluster {NAME}. Create it with `make cluster`, or choose one of "
             "`kubectl config get-contexts` by CONTEXT=..."
         )
     return "--context", context, "--namespace", NAMESPACE
