@@ -147,8 +147,8 @@ def references(name: str, content: bytes) -> bytes:
     for key in plain_values(loaded):
         where = f"the value of {key}" if key else "its content"
         sys.exit(
-            f"No bundle: {name}: {where} is not a reference. Move it to conf/local, or to an Airflow "
-            "connection that ${airflow.connection:ID,FIELD} names."
+            f"No bundle: {name}: {where} is not a reference. Move it to conf/local, or to an "
+            "Airflow connection that ${airflow.connection:ID,FIELD} names."
         )
     return str(yaml.safe_dump(loaded)).encode()
 

@@ -105,7 +105,9 @@ def deploy(bucket: Bucket, mwaa: Any, environment: dict[str, Any], dry_run: bool
         try:
             mwaa.update_environment(Name=environment["Name"], **wanted)
         except ClientError as error:
-            sys.exit(f"Everything is uploaded, but the environment is not updated. {explain(error)}")
+            sys.exit(
+                f"Everything is uploaded, but the environment is not updated. {explain(error)}"
+            )
         wait(mwaa, environment["Name"])
     for key in changed:
         if key not in NAMED:
