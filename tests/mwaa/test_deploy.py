@@ -282,8 +282,8 @@ def test_throttled_update_is_reported_and_succeeds_in_the_next_run(bucket, s3):
     service = Service(bucket)
     service.errors["update_environment"] = ["ThrottlingException"]
     assert refused(s3, service) == (
-        "Everything is uploaded, but the environment is not updated. UpdateEnvironment: AWS has too "
-        "many requests at the moment. Run the same command again."
+        "Everything is uploaded, but the environment is not updated. UpdateEnvironment: AWS has "
+        "too many requests at the moment. Run the same command again."
     )
     run_deploy(s3, service)
     assert service.environment["LastUpdate"] == {"Status": "SUCCESS"}
