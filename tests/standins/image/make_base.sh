@@ -3,8 +3,6 @@
 # It reaches the registries of packages the way this machine does: apt's mirror, pip's index, the
 # CA bundle, and the proxies of the environment (which podman hands on).
 set -euo pipefail
-exec 9<"$0"
-flock 9 # else tests side by side would make it twice
 name=$1
 tag=${name##*:}
 case $name in
