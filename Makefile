@@ -4,7 +4,7 @@ PYTHON ?= python3
 UV := VIRTUAL_ENV=.venv .venv/bin/uv pip
 export DO_NOT_TRACK := 1
 
-help: ## List the verbs
+help: ## List the targets
 	@awk -F ' *## ' '/^[a-z-]+:.* ## / { sub(/:.*/, "", $$1); printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/demo ## Create a project and run its DAG on a real local Airflow (STARTER=astro-airflow-iris)
@@ -14,7 +14,7 @@ test: .venv/test ## Run all tests (as root, on Debian: installs podman, PostgreS
 	@.ci/packages
 	.venv/bin/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
-test-fast: .venv/test ## Run the tests that take seconds and need no root
+test-fast: .venv/test ## Run the tests that take seconds and do not need root
 	.venv/bin/python -m pytest -m "not slow"
 
 lint: .venv/test ## Run the checks of a commit: ruff, mypy, and whether starters/ is up to date
@@ -26,7 +26,7 @@ starters: .venv/test ## Write starters/ from layers/
 docs: .venv/docs ## Build the documentation into site/
 	.venv/bin/python -m mkdocs build --strict
 
-bench: .venv/test ## Measure creation, reading DAG files and running them, beside kedro-airflow's
+bench: .venv/test ## Measure creating projects, reading DAG files and running DAGs, against kedro-airflow
 	.venv/bin/python benchmarks/creation.py
 	.venv/bin/python benchmarks/parsing.py
 	.venv/bin/python benchmarks/runs.py

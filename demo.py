@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent
 
 
 def create_project(starter: str, folder: Path) -> Path:
-    """Create a project by `kedro new` from a starter of this checkout."""
+    """Create a project with `kedro new` from a starter of this checkout."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     environment = {**os.environ, "DO_NOT_TRACK": "1"}
@@ -28,7 +28,7 @@ def create_project(starter: str, folder: Path) -> Path:
 
 
 def main() -> int:
-    """Run the demo; 0 when the DAG run succeeds."""
+    """Run the demo, and return 0 if the DAG run succeeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("starter")
     starter = parser.parse_args().starter

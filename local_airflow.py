@@ -1,4 +1,4 @@
-"""A local Airflow, with all its parts and a client of its REST API.
+"""A complete local Airflow, with a client for its REST API.
 
 It is `airflow standalone`: scheduler, DAG processor, API server, LocalExecutor, SQLite.
 """
@@ -30,18 +30,18 @@ def free_ports(count: int) -> list[int]:
 
 
 class LocalAirflow:
-    """A running Airflow for one folder of DAGs, as a context manager.
+    """A running Airflow for one DAGs folder, as a context manager.
 
     Args:
-        home: AIRFLOW_HOME, made if missing; the servers write to ``standalone.log`` in it.
-        dags: the folder of DAGs.
+        home: AIRFLOW_HOME, created if missing; the servers write to ``standalone.log`` in it.
+        dags: the DAGs folder.
         cwd: where Airflow is started.
-        environment: further variables for Airflow and its tasks.
-        inherited: the variables that they have besides.
-        command: what starts Airflow; an error when it ends.
+        environment: more variables for Airflow and its tasks.
+        inherited: the variables to start from.
+        command: what starts Airflow; it must keep running.
 
     Raises:
-        RuntimeError: Airflow stopped, or was not healthy after three minutes.
+        RuntimeError: Airflow stopped, or was not healthy within three minutes.
     """
 
     def __init__(
@@ -127,11 +127,11 @@ class LocalAirflow:
         raise RuntimeError(f"Airflow did not start: see {self.home / 'standalone.log'}")
 
     def get(self, path: str) -> dict:
-        """Ask the REST API."""
+        """Get a resource from the REST API."""
         return self.api.get(f"/api/v2/{path}").raise_for_status().json()
 
     def trigger(self, dag_id: str, conf: dict | None = None, seconds: int = 60) -> str:
-        """Unpause a DAG, waiting until Airflow has read it, and trigger it.
+        """Wait until Airflow has read a DAG, unpause it, and trigger it.
 
         Returns:
             The id of the DAG run.
@@ -157,7 +157,7 @@ class LocalAirflow:
         seconds: int = 600,
         report: Callable[[dict], None] = lambda task: None,
     ) -> str:
-        """Wait for a DAG run, and report each task instance when it ends.
+        """Wait for a DAG run to end, and report each task instance as it ends.
 
         Returns:
             The state of the run: success or failed.
@@ -176,7 +176,7 @@ class LocalAirflow:
         raise RuntimeError(f"{run_id} of {dag_id} did not end in {seconds} s")
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict]:
-        """List the task instances of a run, in the order in which they started."""
+        """List the task instances of a run, in the order they started."""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=1000"
         found = self.get(path)["task_instances"]
         return sorted(found, key=lambda task: task["start_date"] or "9")

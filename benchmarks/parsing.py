@@ -1,7 +1,7 @@
-"""What it costs to read a DAG file, beside kedro-airflow's and bare operators: `make bench`.
+"""Time reading a DAG file, against kedro-airflow's and bare operators: `make bench`.
 
-Each import is done by an interpreter of its own, which has imported Airflow and made a DAG, as
-that of Airflow's DAG processor has, and from the byte code of an earlier import; all in turn.
+Each import runs in its own interpreter, which has imported Airflow and created a DAG, like that of
+Airflow's DAG processor, and uses the byte code of an earlier import. The kinds alternate.
 """
 
 import json
@@ -17,14 +17,14 @@ from rich.table import Table
 from tools import KEDRO, SPACEFLIGHTS, TEMPLATE, run
 
 OURS, THEIRS, BARE = "ours", "kedro-airflow", "bare operators"
-IMPORTS = {"spaceflights": 15, "100": 15, "1000": 9, "10000": 3}  # how often each graph is read
+IMPORTS = {"spaceflights": 15, "100": 15, "1000": 9, "10000": 3}  # readings of each graph
 
 REGISTRY = """
 import os
 from kedro.pipeline import Node, Pipeline
 
 def join(*datasets):
-    '''Join what two earlier nodes have left.'''
+    '''Join the outputs of two earlier nodes.'''
 
 def register_pipelines():
     return {
@@ -95,7 +95,7 @@ def create_dags(folder: Path) -> tuple[dict[tuple[str, str], Path], dict[tuple[s
 
 
 def write_bare(ours: Path, path: Path) -> Path:
-    """Write the DAG file that has a plain BaseOperator for each of our tasks, and our edges."""
+    """Write a DAG file with a plain BaseOperator for each of our tasks, and our edges."""
     printed = run(sys.executable, "-c", IMPORT + SHOW, ours, cwd=path.parent)
     tasks = json.loads(printed.splitlines()[-1])
     names = {task: f"t{number}" for number, task in enumerate(tasks)}

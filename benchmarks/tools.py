@@ -1,4 +1,4 @@
-"""What the benchmarks share: how a command is run, and the table of durations."""
+"""What the benchmarks share: running commands, and the table of durations."""
 
 import os
 import statistics
@@ -18,7 +18,7 @@ SPACEFLIGHTS = (f"--starter={ROOT}", "--directory=starters/spaceflights-astro")
 
 
 def run(*command: object, cwd: Path | str, **variables: str) -> str:
-    """Run a command, without telemetry and with byte code, and return what it printed."""
+    """Run a command, without telemetry and with byte code, and return its output."""
     environment = {**os.environ, "DO_NOT_TRACK": "1", **variables}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [str(part) for part in command]

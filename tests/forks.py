@@ -1,4 +1,4 @@
-"""Python scripts that start at once, in forks of a process that has imported what they need."""
+"""Python scripts that start instantly, in forks of a process with their imports."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ sys.path.remove("")  # a script does not import from the working directory
 for module in sys.argv[1:]:
     importlib.import_module(module)
 gc.collect()
-gc.freeze()  # else the collector would copy the memory that the forks share
+gc.freeze()  # or the collector would copy the memory that the forks share
 for line in sys.stdin:
     if os.fork() == 0:
         break
@@ -40,15 +40,15 @@ except BaseException:
     traceback.print_exc()
     code = 1
 sys.stdout.flush()
-os._exit(code)  # a usual end would touch, and so copy, all of the memory
+os._exit(code)  # a normal exit would touch, and so copy, all of the memory
 """
 
 
 class Forks:
-    """A process of this Python, as a context manager, that runs scripts in forks of itself.
+    """A Python process, as a context manager, that runs scripts in forks of itself.
 
     Args:
-        modules: what it imports before.
+        modules: what it imports first.
     """
 
     def __init__(self, *modules: str) -> None:
@@ -70,7 +70,7 @@ class Forks:
         env: Mapping[str, str] = ENVIRONMENT,
         input: str = "",
     ) -> subprocess.CompletedProcess:
-        """Run a script, which is a path or the name of a command, as `conftest.run` does."""
+        """Run a script, given as a path or a command's name, like `conftest.run`."""
         script, *arguments = map(str, command)
         command = [str(BIN / script), *arguments]
         with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
-"""The engines of projects and what writes their DAGs, importable as those of real projects.
+"""The engines of projects and what writes their DAGs, importable as in real projects.
 
-The folders of starters/ have placeholders for names, under which Python finds no package.
+The folders in starters/ have placeholders as names, which Python cannot import.
 """
 
 import sys

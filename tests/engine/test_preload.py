@@ -21,7 +21,7 @@ print(json.dumps([[name for name in libraries if name in sys.modules], sorted(sy
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
-    """Tells the listed libraries, and all modules, that an Airflow command has after the plugin."""
+    """Lists which of its libraries, and which modules at all, a command has after the plugin."""
     script = tmp_path_factory.mktemp("preload") / "load.py"
     script.write_text(LOAD)
 
@@ -30,7 +30,7 @@ def loaded(tmp_path_factory):
         done = forks.run(script, *command.split(), plugin, cwd=ROOT, env=environment)
         return json.loads(done.stdout)
 
-    with Forks("airflow.configuration", "scipy.stats") as forks:  # sklearn needs the second
+    with Forks("airflow.configuration", "scipy.stats") as forks:  # sklearn imports the second
         yield load
 
 
@@ -53,7 +53,7 @@ def test_the_scheduler_has_the_libraries_but_not_kedros_logging(loaded):
     assert "kedro.framework.project" not in modules
 
 
-def test_a_celery_worker_that_loads_plugins_at_its_start_has_the_libraries(loaded):
+def test_a_celery_worker_that_loads_plugins_when_it_starts_has_the_libraries(loaded):
     libraries, _ = loaded("celery worker", AIRFLOW__CORE__LAZY_LOAD_PLUGINS="False")
     assert "pandas" in libraries
 
@@ -78,7 +78,7 @@ def test_a_task_of_a_celery_worker_that_loads_plugins_late_imports_what_it_needs
     assert loaded("celery worker")[0] == []
 
 
-def test_a_library_that_is_not_installed_is_left_out(loaded, tmp_path):
+def test_a_library_that_is_not_installed_is_skipped(loaded, tmp_path):
     plugin = tmp_path / "preload.py"
     plugin.write_text(f"import sys\nsys.modules['openpyxl'] = None\n{PLUGIN.read_text()}")
     assert "sklearn.metrics" in loaded("scheduler", plugin)[0]

@@ -10,7 +10,7 @@ from tests.conftest import ENVIRONMENT, answers, kedro_new, run, venv
 
 @pytest.fixture(scope="session", params=STARTERS)
 def created(request, template, tmp_path_factory):
-    """A project and an environment of its own with what `make install` installs."""
+    """A project, and its own environment with what `make install` installs."""
     folder = tmp_path_factory.mktemp(request.param)
     kedro_new(template, request.param, folder, answers())
     project = folder / "space-flights"
@@ -26,7 +26,7 @@ def project(created, tmp_path):
 
 @pytest.fixture
 def command(created, project):
-    """Run a command of the project's environment in the project."""
+    """Run a command from the project's environment in the project."""
     path = f"{created[1]}:{ENVIRONMENT['PATH']}"
 
     def run_in_project(*words, check=True, **environment):

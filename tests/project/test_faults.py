@@ -1,6 +1,6 @@
-"""Faults in the middle of a run on a real Airflow: its data is right, at the latest when cleared.
+"""Faults during a run on a real Airflow: its data ends up right, at the latest once it is cleared.
 
-FAULTS has tasks die when half of a file is on the disk. Needs root, which mounts a full disk.
+FAULTS kills tasks when half of a file is on the disk. Needs root, to mount a full disk.
 """
 
 import json
@@ -21,9 +21,9 @@ from tests.project.test_airflow import of_airflow, of_kedro
 pytestmark = pytest.mark.slow
 
 FAULTS = '''
-"""Kill or hold the tasks that save a dataset, when half of its file is on the disk.
+"""Kill or hold the tasks that save a dataset once half of its file is on the disk.
 
-The parameter faults of a DAG run tells what to do, and how often: {dataset: [kill, 1]}.
+A DAG run's parameter `faults` says what to do, and how many times: {dataset: [kill, 1]}.
 """
 
 import json
@@ -95,13 +95,13 @@ TASKS = """
   tasks:
     count_node: {trigger_rule: all_done, retries: 0}
 """
-ENVIRONMENT = {  # how soon the tasks of a dead scheduler are run again, and all others
+ENVIRONMENT = {  # how soon the tasks of a dead scheduler run again, and all others
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
-    # A task that starts before the API server is up again waits for it: else it fails in 4 to 15 s,
-    # and on a slow machine the scheduler is earlier by more.
+    # A task that starts before the API server is back waits for it. By default it fails in 4 to
+    # 15 s, and on a slow machine the scheduler is back that much earlier.
     "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "180",
     "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "2",
 }
@@ -150,7 +150,7 @@ def expected(project, tmp_path_factory):
 
 
 def notes(project, run_id):
-    """The notes of the faults of a run: which file each has left, and its size then."""
+    """The notes of a run's faults: which file each left, and how large it was."""
     paths = sorted((project / "faults" / quote(run_id, safe="")).glob("*.[0-9]"))
     return {path.name: json.loads(path.read_text()) for path in paths}
 
@@ -172,13 +172,13 @@ def unfinished(project):
 
 
 def tries(airflow, run_id):
-    """The states of the run's tasks and how often they were tried."""
+    """The states of the run's tasks, and how many times they were tried."""
     tasks = airflow.tasks("other", run_id)
     return {task["task_id"]: (task["state"], task["try_number"]) for task in tasks}
 
 
 def wait(airflow, run_id):
-    """Wait for the run, and print what tells why it ended as it did: pytest shows it on a failure.
+    """Wait for the run, and print why it ended as it did: pytest shows that on a failure.
 
     Returns:
         The state of the run.
@@ -197,13 +197,13 @@ def wait(airflow, run_id):
 
 
 def clear(airflow, run_id):
-    """Clear what has failed, and wait for the run."""
+    """Clear what failed, and wait for the run."""
     body = {"dry_run": False, "dag_run_id": run_id, "only_failed": True}
     airflow.api.post("/api/v2/dags/other/clearTaskInstances", json=body).raise_for_status()
     return wait(airflow, run_id)
 
 
-def test_run_succeeds_though_each_task_is_killed_while_it_saves(airflow, project, expected):
+def test_run_succeeds_although_each_task_is_killed_while_it_saves(airflow, project, expected):
     saved = ("train_features", "model", "predictions", "metrics")
     run_id = airflow.trigger("other", {"faults": {name: ["kill", 1] for name in saved}})
     assert wait(airflow, run_id) == "success"
@@ -235,7 +235,7 @@ def test_half_written_file_of_a_failed_run_is_never_read(airflow, project, expec
     assert not place(last).exists()
 
     counted = ("failed" if dataset == "test_features" else "success", 1)
-    assert tries(airflow, run_id)["count_node"] == counted  # its trigger rule starts it always
+    assert tries(airflow, run_id)["count_node"] == counted  # its trigger rule always starts it
     run("kedro", "run", "--env=airflow", "--from-nodes=predict_node", cwd=project)
     newest = max(project.glob("data/08_reporting/metrics.json/*/metrics.json"))
     assert json.loads(newest.read_text()) == expected[0]
@@ -252,7 +252,7 @@ def test_half_written_file_of_a_failed_run_is_never_read(airflow, project, expec
         ("06_models", 0, "model", "train_model_node"),
     ],
 )
-def test_run_on_a_full_disk_fails_with_one_error_and_succeeds_when_there_is_space(
+def test_run_on_a_full_disk_fails_with_one_error_and_succeeds_once_there_is_space(
     airflow, project, expected, folder, free, dataset, task
 ):
     disk = project / "data" / folder

@@ -1,4 +1,4 @@
-"""The examples' raw data is what its script draws, in the shape of Kedro's tutorial."""
+"""The examples' raw data is what its script draws, with the columns of Kedro's tutorial."""
 
 import shutil
 import sys

@@ -71,7 +71,7 @@ def reference(template, forks, tmp_path_factory):
 
 
 def cases():
-    """Each way for each starter: those of one are started as a user does it, the others forked."""
+    """Every way for every starter: for one it is started as a user would, for the others forked."""
     for starter in STARTERS:
         for way in WAYS:
             fast = starter == STARTED or way == by_copier
@@ -86,7 +86,7 @@ def test_projects_have_the_same_bytes_and_modes(way, starter, template, referenc
 
 
 @pytest.mark.slow
-def test_alias_gives_the_same_bytes_and_modes(starter, installed, reference, tmp_path):
+def test_alias_creates_the_same_bytes_and_modes(starter, installed, reference, tmp_path):
     run(installed / "kedro", "new", "--starter", starter, "--name", NAME, cwd=tmp_path)
     assert files(tmp_path / FOLDER) == reference(starter)
 
@@ -160,7 +160,7 @@ PLATFORM_FILES = {
 
 
 @pytest.mark.parametrize("platform", PLATFORM_FILES)
-def test_project_has_the_expected_files_and_only_those(platform, reference):
+def test_project_has_exactly_the_expected_files(platform, reference):
     package = "src/space_flights"
     pipelines = {
         f"{package}/pipelines/{name}/{file}.py"
@@ -171,6 +171,7 @@ def test_project_has_the_expected_files_and_only_those(platform, reference):
         ".github/workflows/ci.yml",
         ".github/workflows/deploy.yml",
         ".gitignore",
+        ".telemetry",
         "Makefile",
         "README.md",
         "conf/airflow/airflow.yml",
@@ -223,12 +224,12 @@ def test_project_has_the_expected_files_and_only_those(platform, reference):
     }
 
 
-def test_no_project_holds_a_placeholder(reference, starter):
+def test_no_project_contains_a_placeholder(reference, starter):
     left = [name for name, (_, content) in reference(starter).items() if b"cookiecutter" in content]
     assert left == []
 
 
-def test_alias_gives_our_starter_in_silence(installed, reference, tmp_path):
+def test_alias_creates_our_starter_without_warnings(installed, reference, tmp_path):
     environment = {"PATH": f"{installed}:/usr/bin:/bin", "DO_NOT_TRACK": "1", "HOME": str(tmp_path)}
     command = ["kedro", "new", f"--starter={STARTED}", "--name", NAME]
     done = run(installed / command[0], *command[1:], cwd=tmp_path, env=environment)

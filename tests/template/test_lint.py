@@ -1,4 +1,4 @@
-"""What lints and checks types finds nothing, in templates as little as in the repository."""
+"""Linters and type checkers find nothing, neither in the repository nor in its templates."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def test_nothing_is_found(command):
 
 
 @pytest.mark.slow
-def test_engine_and_what_writes_its_dag_are_strictly_typed():
+def test_engine_and_airflow_dag_are_strictly_typed():
     engine = ["freight_airflow", "freight.airflow_dag", "freight.airflow_credentials"]
     options = ["--config-file=", "--strict", "--ignore-missing-imports"]
     packages = [option for name in engine for option in ("-p", name)]

@@ -1,4 +1,4 @@
-"""`copier update` brings what is new in the template and keeps what is the user's."""
+"""`copier update` brings what is new in the template and keeps what the user changed."""
 
 import shutil
 
@@ -25,7 +25,7 @@ def releases(template, tmp_path_factory):
     folder = tmp_path_factory.mktemp("releases") / "template"
     shutil.copytree(template, folder)
     project = folder / IN_TEMPLATE
-    edit(project / "README.md", "`make help` lists all verbs.", "`make help` lists every verb.")
+    edit(project / "README.md", "`make help` lists all targets.", "`make help` lists every target.")
     edit(project / "conf/airflow/airflow.yml", "max_active_runs: 3", "max_active_runs: 4")
     nodes = project / "src/{{ cookiecutter.python_package }}/pipelines/data_science/nodes.py"
     edit(nodes, "import logging\n", "# Release 2\nimport logging\n")
@@ -44,7 +44,7 @@ def releases(template, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def project(releases, forks, tmp_path_factory):
-    """A project of v0.1.0 that its user has changed, with a new DAG for a changed pipeline."""
+    """A project from v0.1.0 with its user's changes, and a new DAG for a changed pipeline."""
     data = {"starter": STARTER, **answers()}
     command = ["copier", "copy", "--trust", "--skip-tasks", "--defaults", "--vcs-ref=v0.1.0"]
     command += [f"--data={key}={value}" for key, value in data.items()]
@@ -72,12 +72,12 @@ def updated(project):
     return project, before, done.stdout + done.stderr
 
 
-def test_update_keeps_edits_and_brings_news(updated):
+def test_update_keeps_edits_and_brings_changes(updated):
     project, _, _ = updated
     nodes = (project / NODES).read_text()
     assert "positive=True" in nodes and nodes.startswith("# Release 2\n")
     readme = (project / "README.md").read_text()
-    assert "Our words." in readme and "lists every verb" in readme
+    assert "Our words." in readme and "lists every target" in readme
     settings = (project / "conf/airflow/airflow.yml").read_text()
     assert 'schedule: "@daily"' in settings and "max_active_runs: 4" in settings
     assert "#abcdef" in (project / ENGINE).read_text()
@@ -86,7 +86,7 @@ def test_update_keeps_edits_and_brings_news(updated):
     assert "_commit: v0.2.0" in (project / ".copier-answers.yml").read_text()
 
 
-def test_update_leaves_no_conflict_and_no_reject(updated):
+def test_update_leaves_no_conflicts_or_rejects(updated):
     project, _, _ = updated
     status = run("git", "status", "--porcelain", "--ignored", cwd=project).stdout.splitlines()
     assert [line for line in status if line.startswith("U") or line.endswith(".rej")] == []
@@ -104,7 +104,7 @@ def test_deleted_file_stays_deleted(updated):
     assert not (project / "docker-compose.override.yml").exists()
 
 
-def test_dag_of_changed_pipelines_stays_and_the_user_is_told(updated):
+def test_outdated_dag_stays_and_the_user_is_told(updated):
     project, before, output = updated
     assert "fit_model_node" in before
     assert (project / DAG).read_text() == before
@@ -112,7 +112,7 @@ def test_dag_of_changed_pipelines_stays_and_the_user_is_told(updated):
 
 
 @pytest.mark.slow
-def test_project_of_kedro_new_moves_under_copier(releases, forks, tmp_path):
+def test_project_created_by_kedro_new_can_move_to_copier(releases, forks, tmp_path):
     run("git", "checkout", "--quiet", "v0.1.0", cwd=releases)
     command = ["kedro", "new", "--starter", releases, f"--directory=starters/{STARTER}"]
     forks.run(*command, "--name", NAME, cwd=tmp_path)
@@ -129,7 +129,7 @@ def test_project_of_kedro_new_moves_under_copier(releases, forks, tmp_path):
     commit(project, "Move under copier")
     forks.run("copier", "update", "--trust", "--defaults", "--vcs-ref=v0.2.0", cwd=project)
     readme = (project / "README.md").read_text()
-    assert "Our words." in readme and "lists every verb" in readme
+    assert "Our words." in readme and "lists every target" in readme
     assert (project / "NEWS.md").is_file() and (project / DAG).is_file()
 
 
@@ -173,7 +173,7 @@ def test_project_moves_between_platforms_with_its_edits(
     (tmp_path / "other").mkdir()
     copier_copy(template, starter, tmp_path / "other", answers(), run=forks.run)
     fresh, moved = files(tmp_path / "other" / project.name), files(project)
-    kept = {".env", "airflow_settings.yaml"}  # which git ignores
+    kept = {".env", "airflow_settings.yaml"}  # ignored by git
     names = {name for name in moved if not name.startswith(".git/")}
     assert names == fresh.keys() | kept
     changed = {name for name in fresh if fresh[name] != moved[name]}

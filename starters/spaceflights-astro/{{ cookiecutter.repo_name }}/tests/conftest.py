@@ -12,7 +12,7 @@ os.environ.setdefault("AIRFLOW_HOME", str(PROJECT / ".airflow"))
 
 @pytest.fixture(scope="session")
 def load_catalog():
-    """Load the catalog of an environment."""
+    """A function that loads the catalog of an environment."""
     bootstrap_project(PROJECT)
 
     def load(env="base"):
