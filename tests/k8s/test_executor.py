@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from local_airflow import LocalAirflow
-from tests.conftest import run
+from tests.conftest import BIN, run
 from tests.k8s.test_pods import (
     PARAMS,
     USER,
@@ -185,7 +185,7 @@ def test_run_survives_the_death_of_its_scheduler_with_the_same_pods(cluster):
     run_id = airflow.trigger("tasks", PARAMS)
     pod = wait_for_task(airflow, kubernetes, run_id)
     kubernetes.send(pod, "STOP")
-    with restarted(airflow, "scheduler"):
+    with restarted(airflow, [BIN / "airflow", "scheduler"]):
         adopted = f"attempting to adopt pod {pod}"
         wait_for(lambda: adopted in (airflow.home / "scheduler.log").read_text())
         kubernetes.send(pod, "CONT")

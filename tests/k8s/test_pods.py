@@ -173,17 +173,16 @@ def wait_for_pod(kubernetes, run_id, task_id):
 
 
 @contextmanager
-def restarted(airflow, *servers):
-    """Kill these servers of an Airflow, and start them again, each with its own log."""
+def restarted(airflow, *commands):
+    """Kill servers of an Airflow, and start each again by a command that ends in its name."""
     children = psutil.Process(airflow.process.pid).children()
     running = {child.cmdline()[-1]: child for child in children}
-    options = {"env": airflow.environment, "start_new_session": True}
-    inside = ["nsenter", f"--target={airflow.process.pid}", "--mount", f"--wd={airflow.cwd}"]
+    options = {"cwd": airflow.cwd, "env": airflow.environment, "start_new_session": True}
     started = []
-    for name in servers:
+    for command in commands:
+        name = command[-1]
         kill(running[name])
         log = (airflow.home / f"{name}.log").open("w")
-        command = [*inside, BIN / "airflow", name]
         started.append(subprocess.Popen(command, stdout=log, stderr=log, **options))
     try:
         yield
@@ -316,7 +315,8 @@ def test_run_survives_the_death_of_scheduler_and_triggerer_with_the_same_pods(
     kubernetes.send(pod, "STOP")
     watching = f"dag_id=pods/run_id={run_id}/task_id=data_processing/*.trigger.*.log"
     wait_for(lambda: len(list((airflow.home / "logs").glob(watching))) == 1)
-    with restarted(airflow, "triggerer", "scheduler"):
+    servers = [kubernetes.inside(BIN / "airflow", name) for name in ("triggerer", "scheduler")]
+    with restarted(airflow, *servers):
         wait_for(lambda: len(list((airflow.home / "logs").glob(watching))) == 2)
         kubernetes.send(pod, "CONT")
         state, tasks = ended(airflow, "pods", run_id)

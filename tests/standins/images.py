@@ -4,6 +4,7 @@ Images cannot be pulled here, so image/make_base.sh builds stand-ins for the bas
 names; image/Dockerfile.base describes them. Needs root, podman and debootstrap.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -92,9 +93,11 @@ def bases(dockerfile: Path) -> list[str]:
 def build(project: Path, name: str, *options: str, dockerfile: str = "Dockerfile") -> str:
     """Build an image, and return podman's output."""
     [base] = bases(project / dockerfile)
-    run(FOLDER / "make_base.sh", base)
     file = f"--file={project / dockerfile}"
-    return run("podman", "build", *BUILD, *options, file, f"--tag={name}", project)
+    with FOLDER.joinpath("Dockerfile.base").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # builds side by side would not find each other's layers
+        run(FOLDER / "make_base.sh", base)
+        return run("podman", "build", *BUILD, *options, file, f"--tag={name}", project)
 
 
 def remove(name: str) -> None:

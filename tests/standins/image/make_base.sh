@@ -3,8 +3,6 @@
 # It reaches package registries the way this machine does: with apt's mirror, pip's index, the CA
 # bundle, and the proxies in the environment (which podman passes on).
 set -euo pipefail
-exec 9<"$0"
-flock 9 # else tests side by side would make it twice
 name=$1
 tag=${name##*:}
 case $name in
