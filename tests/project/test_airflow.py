@@ -91,8 +91,10 @@ def project(template, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def airflow(project, postgresql, tmp_path_factory):
-    home, database = tmp_path_factory.mktemp("airflow"), postgresql.database()
-    with LocalAirflow(home, project / "dags", environment=database) as airflow:
+    home = tmp_path_factory.mktemp("airflow")
+    plugins = {"AIRFLOW__CORE__PLUGINS_FOLDER": str(project / "plugins")}
+    environment = plugins | postgresql.database()
+    with LocalAirflow(home, project / "dags", environment=environment) as airflow:
         extra = json.dumps({"url": f"sqlite:///{project / 'data' / SECRET}"})
         body = {"connection_id": "warehouse", "conn_type": "generic", "extra": extra}
         airflow.api.post("/api/v2/connections", json=body).raise_for_status()
@@ -171,8 +173,13 @@ def outputs(project, version):
     return json.loads(metrics.read_text()), pickle.loads(model.read_bytes()).coef_.tolist()
 
 
+def version_of(run_id):
+    """A pattern of the run's version; the time of the run comes first."""
+    return f"*-{hashlib.sha256(run_id.encode()).hexdigest()[:8]}"
+
+
 def of_airflow(project, run_id):
-    return outputs(project, f"*-{hashlib.sha256(run_id.encode()).hexdigest()[:8]}")
+    return outputs(project, version_of(run_id))
 
 
 def of_kedro(project, folder, params):

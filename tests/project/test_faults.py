@@ -16,7 +16,7 @@ import pytest
 from local_airflow import LocalAirflow
 from tests.conftest import BIN, answers, edit, kedro_new, run
 from tests.processes import kill
-from tests.project.test_airflow import of_airflow, of_kedro
+from tests.project.test_airflow import of_airflow, of_kedro, version_of
 
 pytestmark = pytest.mark.slow
 
@@ -133,8 +133,9 @@ def project(template, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def environment(postgresql):
-    return ENVIRONMENT | postgresql.database()
+def environment(project, postgresql):
+    plugins = {"AIRFLOW__CORE__PLUGINS_FOLDER": str(project / "plugins")}
+    return ENVIRONMENT | plugins | postgresql.database()
 
 
 @pytest.fixture(scope="module")
@@ -196,11 +197,29 @@ def wait(airflow, run_id):
                 print(line[:500])
 
 
-def clear(airflow, run_id):
-    """Clear what failed, and wait for the run."""
-    body = {"dry_run": False, "dag_run_id": run_id, "only_failed": True}
+def clear(airflow, run_id, **tasks):
+    """Clear what failed, or these tasks, and wait for the run."""
+    body = {"dry_run": False, "dag_run_id": run_id, "only_failed": True, **tasks}
     airflow.api.post("/api/v2/dags/other/clearTaskInstances", json=body).raise_for_status()
     return wait(airflow, run_id)
+
+
+def test_run_survives_clearing_a_task_and_has_one_version_in_all_tasks(airflow, project):
+    run_id = airflow.trigger("other")
+    assert wait(airflow, run_id) == "success"
+    before = of_airflow(project, run_id)
+    tasks = {"task_ids": ["train_model_node"], "include_downstream": True, "only_failed": False}
+    assert clear(airflow, run_id, **tasks) == "success"
+    assert tries(airflow, run_id) == {
+        "split_data_node": ("success", 1),
+        "count_node": ("success", 1),
+        "train_model_node": ("success", 2),
+        "predict_node": ("success", 2),
+        "report_accuracy_node": ("success", 2),
+    }
+    assert of_airflow(project, run_id) == before
+    saved = list(project.glob(f"data/0*/*/{version_of(run_id)}/*.*"))
+    assert len(saved) > 1 and len({path.parent.name for path in saved}) == 1
 
 
 def test_run_succeeds_although_each_task_is_killed_while_it_saves(airflow, project, expected):

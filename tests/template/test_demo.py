@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import demo
-from local_airflow import LocalAirflow
 from tests.conftest import ROOT, answers, kedro_new, metrics, run
 
 pytestmark = pytest.mark.slow
@@ -78,43 +77,6 @@ def test_task_logs_have_one_line_per_record_with_its_logger(demonstrated, starte
         assert "kedro.pipeline.node" in loggers and "task.stdout" not in loggers
         assert loggers.count("kedro.pipeline.node") == nodes
     assert len(logs) * nodes in (4, 9)
-
-
-@pytest.fixture(scope="module")
-def project(template, tmp_path_factory):
-    """A project outside the folder in which Airflow is started."""
-    folder = tmp_path_factory.mktemp("project")
-    kedro_new(template, "astro-airflow-iris", folder, answers("Other"))
-    return folder / "other"
-
-
-def test_run_survives_clearing_a_task_and_has_one_version_in_all_tasks(project, tmp_path):
-    with LocalAirflow(tmp_path / "airflow", project / "dags") as airflow:
-        run_id = airflow.trigger("other")
-        assert airflow.wait("other", run_id) == "success"
-        before = metrics(project)
-        response = airflow.api.post(
-            "/api/v2/dags/other/clearTaskInstances",
-            json={
-                "dry_run": False,
-                "dag_run_id": run_id,
-                "task_ids": ["train_model_node"],
-                "include_downstream": True,
-                "only_failed": False,
-            },
-        )
-        response.raise_for_status()
-        assert airflow.wait("other", run_id) == "success"
-        tries = {task["task_id"]: task["try_number"] for task in airflow.tasks("other", run_id)}
-    assert tries == {
-        "split_data_node": 1,
-        "train_model_node": 2,
-        "predict_node": 2,
-        "report_accuracy_node": 2,
-    }
-    assert metrics(project) == before
-    versions = {path.parent.name for path in project.glob("data/0*/*/*/*.*")}
-    assert len([name for name in versions if name.startswith("20")]) == 1
 
 
 def test_demo_exits_non_zero_when_the_run_fails(template, tmp_path, monkeypatch, capfd):
