@@ -4,34 +4,34 @@ PYTHON ?= python3
 UV := VIRTUAL_ENV=.venv .venv/bin/uv pip
 export DO_NOT_TRACK := 1
 
-help: ## List the verbs
+help: ## List the targets
 	@awk -F ' *## ' '/^[a-z-]+:.* ## / { sub(/:.*/, "", $$1); printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/demo ## Create a project and run its DAG on a real local Airflow (STARTER=astro-airflow-iris)
-	@$(UV) install --quiet --reinstall-package kedro-airflow-starters .
 	@.venv/bin/python demo.py $(STARTER)
 
 test: .venv/test ## Run all tests (as root, on Debian: installs podman, PostgreSQL and Redis)
 	@.ci/packages
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
-test-fast: .venv/test ## Run the tests that take seconds and need no root
+test-fast: .venv/test ## Run the tests that take seconds and do not need root
 	.venv/bin/python -m pytest -m "not slow"
 
 lint: .venv/test ## Run the checks of a commit: ruff, mypy, and whether starters/ is up to date
 	.venv/bin/pre-commit run --all-files
 
-starters: ## Write starters/ from layers/
-	$(PYTHON) compose.py
+starters: .venv/test ## Write starters/ from layers/
+	.venv/bin/python compose.py
 
 docs: .venv/docs ## Build the documentation into site/
 	.venv/bin/python -m mkdocs build --strict
 
-bench: .venv/test ## Measure creation, reading DAG files and running them, beside kedro-airflow's
+bench: .venv/test ## Measure creating projects, reading DAG files and running DAGs, against kedro-airflow
 	.venv/bin/python benchmarks/creation.py
 	.venv/bin/python benchmarks/parsing.py
 	.venv/bin/python benchmarks/runs.py
 
+.venv/test: .venv/demo
 .venv/demo: ALSO = .
 .venv/test: ALSO = . $(addprefix -r ,$(wildcard layers/base/requirements.txt layers/examples/*/requirements.txt layers/platforms/*/requirements.txt))
 .venv/demo .venv/docs .venv/test: pyproject.toml

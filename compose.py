@@ -1,7 +1,7 @@
-"""Write starters/ and the lists of starters and rules for names: `python compose.py`.
+"""Write starters/, and the lists of starters and the rules for names: `python compose.py`.
 
-A starter is an example on a platform on the base. With `--check` nothing is written, and the files
-that are not as they would be are named.
+A starter is a base, an example and a platform. `--check` writes nothing, and lists the files that
+are out of date.
 """
 
 import json
@@ -30,8 +30,8 @@ STARTERS = {
 PROJECT = "{{ cookiecutter.repo_name }}"
 CACHES = {"__pycache__", ".ruff_cache"}
 
-# Files of these names are joined. A file of any other name has one owner, or replaces that of the
-# base if it is listed here.
+# Files with these names are concatenated. Any other file belongs to one layer, or replaces the
+# base's if it is listed in REPLACING.
 JOINED = {
     ".airflowignore",
     ".dockerignore",
@@ -48,7 +48,7 @@ def compose(example: str, platform: str) -> dict[str, bytes]:
     """Put the layers of one starter together.
 
     Returns:
-        The content of each file, under its path in the starter's folder.
+        The content of each file, by its path in the starter's folder.
     """
     layers = ROOT / "layers"
     files = {name: (layers / name).read_bytes() for name in ("cookiecutter.json", "prompts.yml")}
@@ -65,14 +65,14 @@ def compose(example: str, platform: str) -> dict[str, bytes]:
             elif path.name in JOINED:
                 files[name] += path.read_bytes()
             else:
-                sys.exit(f"layers/{source}: a layer below has this file; give it another name")
+                sys.exit(f"layers/{source}: a lower layer has this file; choose another name")
     schema = json.dumps(json_schema(settings(files))) + "\n"
     files[f"{PROJECT}/conf/airflow/schema.json"] = schema.encode()
     return files
 
 
 def settings(files: dict[str, bytes]) -> dict[str, dict[str, Any]]:
-    """Join the tables of the settings that a starter's airflow.yml may have."""
+    """Merge the tables of settings that a starter's airflow.yml may have."""
     tables: dict[str, dict[str, Any]] = {}
     for name in sorted(files):
         if re.search(r"/airflow_dag/settings\w*\.yml$", name):
@@ -82,7 +82,7 @@ def settings(files: dict[str, bytes]) -> dict[str, dict[str, Any]]:
 
 
 def json_schema(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Describe airflow.yml for editors, by the tables of its settings."""
+    """Describe airflow.yml for editors, from the tables of its settings."""
 
     def described(*names: str) -> dict[str, Any]:
         properties = {}
@@ -108,13 +108,13 @@ def json_schema(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def documented(starter: str, *names: str, without: set[str] = frozenset()) -> list[str]:
-    """Write these tables of settings for the documentation, with their values as created."""
+    """Format these tables of settings for the documentation, with the values in a new project."""
     files = compose(*STARTERS[starter])
     text = files[f"{PROJECT}/conf/airflow/airflow.yml"].decode()
     created = dict(
         re.findall(r"^  (\w+): (.+?)(?:  #.*)?$", re.sub(r"{{.*?}}", "my-project", text), re.M)
     )
-    rows = ["| key | accepted | as created |", "|---|---|---|"]
+    rows = ["| key | value | in a new project |", "|---|---|---|"]
     for key, (_, meaning, *default) in [
         row for name in names for row in settings(files)[name].items()
     ]:
@@ -125,7 +125,7 @@ def documented(starter: str, *names: str, without: set[str] = frozenset()) -> li
 
 
 def stale(starter: Path, files: dict[str, bytes]) -> list[str]:
-    """List the files of ``starter`` that are not as composed: changed, missing or left over."""
+    """List the files in ``starter`` that are not as composed: changed, missing or left over."""
     found = {
         path.relative_to(starter).as_posix(): path.read_bytes()
         for path in starter.rglob("*")
@@ -135,10 +135,10 @@ def stale(starter: Path, files: dict[str, bytes]) -> list[str]:
 
 
 def lists() -> dict[str, str]:
-    """Write the lists of starters, and what is known of names, into the files that have them.
+    """Write the lists of starters, the rules for names and the tables of settings into their files.
 
     Returns:
-        The text of each file, under its path.
+        The new text of each file, by its path.
     """
     starters = {
         name: (EXAMPLES[example], PLATFORMS[platform])
@@ -180,7 +180,7 @@ def lists() -> dict[str, str]:
             "Of its tasks:",
             "",
             *documented("spaceflights-astro", "task"),
-            "| `tasks` | settings of some tasks, see below | |",
+            "| `tasks` | settings for some tasks, see below | |",
             "| `params` | fields of the trigger form, see below | |",
             "",
         ],
@@ -199,7 +199,7 @@ def lists() -> dict[str, str]:
 
 
 def main() -> int:
-    """Write what there is to write, or with ``--check`` only name it and return 1."""
+    """Write what is out of date, or with ``--check`` only list it and return 1."""
     if sys.argv[1:] not in ([], ["--check"]):
         print("usage: python compose.py [--check]", file=sys.stderr)
         return 2
@@ -223,7 +223,7 @@ def main() -> int:
                 path.write_bytes(content)
     print("".join(f"{file}\n" for file in changed), end="")
     if changed and check:
-        print("Not what layers/ and hooks/ give: run `python compose.py`", file=sys.stderr)
+        print("Out of date: run `python compose.py`", file=sys.stderr)
         return 1
     return 0
 

@@ -18,24 +18,24 @@ ROOT = Path(__file__).resolve().parent
 
 
 def create_project(starter: str, folder: Path) -> Path:
-    """Create a project by `kedro new` with the alias of an installed starter."""
+    """Create a project with `kedro new` from a starter of this checkout."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     environment = {**os.environ, "DO_NOT_TRACK": "1"}
-    command = [BIN / "kedro", "new", f"--starter={starter}", "--name=Demo"]
-    subprocess.run(command, cwd=folder, env=environment, check=True)
+    command = [BIN / "kedro", "new", f"--starter={ROOT}", f"--directory=starters/{starter}"]
+    subprocess.run([*command, "--name=Demo"], cwd=folder, env=environment, check=True)
     return folder / "demo"
 
 
 def main() -> int:
-    """Run the demo; 0 when the DAG run succeeds."""
+    """Run the demo, and return 0 if the DAG run succeeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("starter")
     starter = parser.parse_args().starter
     console = Console(highlight=False)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
-    console.print(f"[bold]1. kedro new --starter={starter}")
+    console.print(f"[bold]1. kedro new --starter=. --directory=starters/{starter}")
     project = create_project(starter, ROOT / "build" / "demo" / starter)
     console.print("[bold]2. Install the project's requirements")
     install = [BIN / "uv", "pip", "install", "--quiet", "--compile-bytecode"]

@@ -1,4 +1,4 @@
-"""A local Airflow, with all its parts and a client of its REST API.
+"""A complete local Airflow, with a client for its REST API.
 
 It is `airflow standalone`: scheduler, DAG processor, API server, LocalExecutor, SQLite.
 """
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -19,19 +20,28 @@ BIN = Path(sys.executable).parent
 DONE = ("success", "failed", "upstream_failed", "skipped", "removed")
 
 
+def free_ports(count: int) -> list[int]:
+    """Find ports on which nothing listens."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for free in sockets:
+            free.bind(("127.0.0.1", 0))
+        return [free.getsockname()[1] for free in sockets]
+
+
 class LocalAirflow:
-    """A running Airflow for one folder of DAGs, as a context manager.
+    """A running Airflow for one DAGs folder, as a context manager.
 
     Args:
-        home: AIRFLOW_HOME, made if missing; the servers write to ``standalone.log`` in it.
-        dags: the folder of DAGs.
+        home: AIRFLOW_HOME, created if missing; the servers write to ``standalone.log`` in it.
+        dags: the DAGs folder.
         cwd: where Airflow is started.
-        environment: further variables for Airflow and its tasks.
-        inherited: the variables that they have besides.
-        command: what starts Airflow; an error when it ends.
+        environment: more variables for Airflow and its tasks.
+        inherited: the variables to start from.
+        command: what starts Airflow; it must keep running.
 
     Raises:
-        RuntimeError: Airflow stopped, or was not healthy after three minutes.
+        RuntimeError: Airflow stopped, or was not healthy within three minutes.
     """
 
     def __init__(
@@ -43,9 +53,7 @@ class LocalAirflow:
         inherited: Mapping[str, str] = os.environ,
         command: Sequence[str | Path] = (BIN / "airflow", "standalone"),
     ) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port, *log_ports = free_ports(3)
         self.home = home
         self.cwd = cwd or home
         self.command = command
@@ -63,6 +71,8 @@ class LocalAirflow:
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__API__BASE_URL": self.url,
             "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(log_ports[0]),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(log_ports[1]),
             "NO_PROXY": "127.0.0.1",
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             **(environment or {}),
@@ -117,11 +127,11 @@ class LocalAirflow:
         raise RuntimeError(f"Airflow did not start: see {self.home / 'standalone.log'}")
 
     def get(self, path: str) -> dict:
-        """Ask the REST API."""
+        """Get a resource from the REST API."""
         return self.api.get(f"/api/v2/{path}").raise_for_status().json()
 
     def trigger(self, dag_id: str, conf: dict | None = None, seconds: int = 60) -> str:
-        """Unpause a DAG, waiting until Airflow has read it, and trigger it.
+        """Wait until Airflow has read a DAG, unpause it, and trigger it.
 
         Returns:
             The id of the DAG run.
@@ -147,7 +157,7 @@ class LocalAirflow:
         seconds: int = 600,
         report: Callable[[dict], None] = lambda task: None,
     ) -> str:
-        """Wait for a DAG run, and report each task instance when it ends.
+        """Wait for a DAG run to end, and report each task instance as it ends.
 
         Returns:
             The state of the run: success or failed.
@@ -166,7 +176,7 @@ class LocalAirflow:
         raise RuntimeError(f"{run_id} of {dag_id} did not end in {seconds} s")
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict]:
-        """List the task instances of a run, in the order in which they started."""
+        """List the task instances of a run, in the order they started."""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=1000"
         found = self.get(path)["task_instances"]
         return sorted(found, key=lambda task: task["start_date"] or "9")

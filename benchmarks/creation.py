@@ -1,4 +1,4 @@
-"""What it costs to create a project with its DAG, beside a bare `kedro new`: `make bench`.
+"""Time creating a project with its DAG, against a bare `kedro new`: `make bench`.
 
 Both are whole processes, run in turn in empty folders; the first pair warms up and is not counted.
 """

@@ -1,8 +1,8 @@
-"""Run spaceflights on a real Airflow, with this DAG and with kedro-airflow's: `make bench`.
+"""Time runs of spaceflights on a real Airflow, with our DAG and kedro-airflow's: `make bench`.
 
-One project and two Airflows, one of them with the project's plugins (scheduler, LocalExecutor of
-four processes, SQLite); one run at a time, in turn, after a round that is not counted. A Kedro hook
-notes when each node starts.
+One project and two Airflows, one with the project's plugins (scheduler, LocalExecutor with four
+processes, SQLite); one run at a time, alternating, after a round that is not counted. A Kedro hook
+records when each node starts.
 """
 
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from tools import KEDRO, ROOT, SPACEFLIGHTS, print_ratios, run
+from tools import KEDRO, ROOT, SPACEFLIGHTS, TEMPLATE, print_ratios, run
 
 sys.path.insert(0, str(ROOT))
 from local_airflow import LocalAirflow  # noqa: E402
@@ -26,7 +26,7 @@ STARTS = "node_starts.jsonl"
 
 SETTINGS = """
 from .stopwatch import Stopwatch
-HOOKS = (*HOOKS, Stopwatch())
+HOOKS = (Stopwatch(),)
 """
 STOPWATCH = f"""
 import json
@@ -53,15 +53,15 @@ with DAG("empty"):
     for first, second in {edges}:
         tasks[first] >> tasks[second]
 """
-# What is run: the DAG, and whether it runs on the Airflow that has the project's plugins.
-INCUMBENT, NODES = "kedro-airflow's DAG", "our DAG, a task for each node"
+# The runs: the DAG, and whether it runs on the Airflow with the project's plugins.
+INCUMBENT, NODES = "kedro-airflow's DAG", "our DAG, one task per node"
 RUNS = {
     INCUMBENT: ("incumbent", False),
     NODES: ("bench", True),
-    "our DAG, a task for each pipeline": ("bench-grouped", True),
-    "our DAG, a task for each node, no plugins": ("bench", False),
+    "our DAG, one task per pipeline": ("bench-grouped", True),
+    "our DAG, one task per node, no plugins": ("bench", False),
     "kedro-airflow's DAG, our plugins": ("incumbent", True),
-    "the same graph of empty tasks": ("empty", False),
+    "the same graph with empty tasks": ("empty", False),
 }
 KEDRO_RUN = "one kedro run"
 
@@ -78,12 +78,12 @@ def create_project(folder: Path) -> Path:
     shutil.copytree(conf / "airflow", conf / "grouped")
     settings = conf / "grouped" / "airflow.yml"
     settings.write_text(settings.read_text().replace("# group_by: pipeline", "group_by: pipeline"))
-    template = ("--target-dir=dags", f"--jinja-file={conf / 'airflow' / 'dag.py.j2'}")
-    run(KEDRO, "airflow", "create", "--env=airflow", *template, cwd=project)
+    run(KEDRO, "airflow", "create", cwd=project)
     (project / "dags" / "bench_airflow_dag.py").rename(project / "dags" / "bench.py")
-    run(KEDRO, "airflow", "create", "--env=grouped", *template, cwd=project)
+    run(KEDRO, "airflow", "create", "--env=grouped", cwd=project)
     (project / "dags" / "bench_grouped_dag.py").rename(project / "dags" / "grouped.py")
-    run(KEDRO, "airflow", "create", "--env=airflow", "--target-dir=incumbent", cwd=project)
+    template = ("--target-dir=incumbent", f"--jinja-file={TEMPLATE}")
+    run(KEDRO, "airflow", "create", *template, cwd=project)
     [written] = (project / "incumbent").glob("*.py")
     incumbent = written.read_text().replace('dag_id="bench"', 'dag_id="incumbent"')
     (project / "dags" / "incumbent.py").write_text(incumbent)
@@ -91,7 +91,7 @@ def create_project(folder: Path) -> Path:
 
 
 def empty_dag(airflow: LocalAirflow) -> str:
-    """The source of a DAG with the tasks and edges of ours, but nothing in them."""
+    """The source of a DAG with our tasks and edges, but empty tasks."""
     tasks = airflow.get("dags/bench/tasks")["tasks"]
     names = [task["task_id"] for task in tasks]
     edges = [(task["task_id"], other) for task in tasks for other in task["downstream_task_ids"]]
@@ -102,13 +102,13 @@ def run_dag(airflow: LocalAirflow, dag_id: str, project: Path) -> tuple[float, d
     """Run a DAG.
 
     Returns:
-        The duration of the DAG run, and of each node from its task's start to the node's, in s.
+        The duration of the DAG run, and for each node the time from its task's start to its own.
     """
     starts = project / STARTS
     starts.write_text("")
     run_id = airflow.trigger(dag_id)
     state = airflow.wait(dag_id, run_id)
-    assert state == "success", f"{dag_id} has failed: see {airflow.home}/logs"
+    assert state == "success", f"{dag_id} failed: see {airflow.home}/logs"
     begun = {
         task["task_id"].replace("-", "_"): datetime.fromisoformat(task["start_date"]).timestamp()
         for task in airflow.tasks(dag_id, run_id)
@@ -119,7 +119,7 @@ def run_dag(airflow: LocalAirflow, dag_id: str, project: Path) -> tuple[float, d
 
 
 def kedro_run(project: Path) -> float:
-    """Time one `kedro run` in the environment airflow, in seconds."""
+    """Time one `kedro run` with the environment airflow, in seconds."""
     start = time.perf_counter()
     run(KEDRO, "run", "--env=airflow", cwd=project)
     return time.perf_counter() - start
@@ -129,7 +129,7 @@ def measure(project: Path, home: Path, rounds: int) -> tuple[dict, dict]:
     """Run everything in turn, ``rounds`` times after a warm-up.
 
     Returns:
-        The durations of each of RUNS, and for each the delays of each node; in seconds.
+        The durations of each of RUNS, and for each the delays of each node, in seconds.
     """
     durations = {name: [] for name in (*RUNS, KEDRO_RUN)}
     delays = {name: {} for name in RUNS}
@@ -168,8 +168,8 @@ def main() -> None:
         project = create_project(Path(folder))
         durations, delays = measure(project, Path(folder), ROUNDS)
 
-    print_ratios("A run of spaceflights, from its start to its end", durations)
-    table = Table(title="From the start of a task to that of its node")
+    print_ratios("A run of spaceflights, from start to end", durations)
+    table = Table(title="From the start of a task to the start of its node")
     table.add_column("node")
     for column in ("kedro-airflow s", "ours s", "ratio"):
         table.add_column(column, justify="right")

@@ -1,4 +1,4 @@
-"""What the benchmarks share: how a command is run, and the table of durations."""
+"""What the benchmarks share: running commands, and the table of durations."""
 
 import os
 import statistics
@@ -7,16 +7,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import kedro_airflow
 from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 KEDRO = Path(sys.executable).parent / "kedro"
+TEMPLATE = Path(kedro_airflow.__file__).with_name("airflow_dag_template.j2")  # its own
 SPACEFLIGHTS = (f"--starter={ROOT}", "--directory=starters/spaceflights-astro")
 
 
 def run(*command: object, cwd: Path | str, **variables: str) -> str:
-    """Run a command, without telemetry and with byte code, and return what it printed."""
+    """Run a command, without telemetry and with byte code, and return its output."""
     environment = {**os.environ, "DO_NOT_TRACK": "1", **variables}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [str(part) for part in command]

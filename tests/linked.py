@@ -1,6 +1,6 @@
-"""The engine of a project and what writes its DAG, importable as those of a project `flights`.
+"""The engines of projects and what writes their DAGs, importable as in real projects.
 
-The folders of starters/ have placeholders for names, under which Python finds no package.
+The folders in starters/ have placeholders as names, which Python cannot import.
 """
 
 import sys
@@ -9,10 +9,17 @@ from pathlib import Path
 
 from compose import ROOT
 
-LINKS = tempfile.TemporaryDirectory(prefix="flights-")
-PROJECT = ROOT / "starters" / "spaceflights-astro" / "{{ cookiecutter.repo_name }}"
+FOLDER = tempfile.TemporaryDirectory(prefix="linked-")
+STARTERS = {"flights": "spaceflights-astro", "freight": "spaceflights-k8s"}
 PACKAGE = "{{ cookiecutter.python_package }}"
 
-Path(LINKS.name, "flights").symlink_to(PROJECT / "src" / PACKAGE)
-Path(LINKS.name, "flights_airflow").symlink_to(PROJECT / "dags" / f"{PACKAGE}_airflow")
-sys.path.append(LINKS.name)
+
+def project(name: str) -> Path:
+    """The template of a linked project."""
+    return ROOT / "starters" / STARTERS[name] / "{{ cookiecutter.repo_name }}"
+
+
+for name in STARTERS:
+    Path(FOLDER.name, name).symlink_to(project(name) / "src" / PACKAGE)
+    Path(FOLDER.name, f"{name}_airflow").symlink_to(project(name) / "dags" / f"{PACKAGE}_airflow")
+sys.path.append(FOLDER.name)

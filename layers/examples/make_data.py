@@ -76,7 +76,9 @@ def spaceflights(companies: int = 1200, shuttles: int = 4000) -> dict[str, pd.Da
             "shuttle_id": shuttle["id"],
             "review_scores_rating": score,
             **{
-                f"review_scores_{part}": np.clip(score / 10 + rng.normal(0, 0.5, shuttles), 2, 10).round()
+                f"review_scores_{part}": np.clip(
+                    score / 10 + rng.normal(0, 0.5, shuttles), 2, 10
+                ).round()
                 for part in parts
             },
             "number_of_reviews": rng.integers(0, 400, shuttles),

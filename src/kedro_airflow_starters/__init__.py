@@ -6,7 +6,7 @@ from kedro.framework.cli import starters as kedro_starters
 
 FOLDER = Path(__file__).parent / "starters"
 
-# Kedro lists an archived starter of the same name, whose Airflow is 1.10, and would ignore ours.
+# Kedro lists an archived starter of the same name, for Airflow 1.10, and would ignore ours.
 _official = getattr(kedro_starters, "_OFFICIAL_STARTER_SPECS_DICT", {})
 if getattr(_official.get("astro-airflow-iris"), "origin", None) == "kedro":
     del _official["astro-airflow-iris"]

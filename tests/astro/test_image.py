@@ -1,7 +1,7 @@
-"""The Dockerfile of the Astro projects, built by podman, and a DAG run inside the image.
+"""The Dockerfile of the Astro projects, built with podman, and a DAG run in the image.
 
-Images cannot be pulled here, so image/make_base.sh makes a stand-in for Astro Runtime under its
-name: image/Dockerfile.base says what it has. Needs root, podman and debootstrap.
+Images cannot be pulled here, so image/make_base.sh builds a stand-in for Astro Runtime under its
+name; image/Dockerfile.base describes it. Needs root, podman and debootstrap.
 """
 
 import json
@@ -51,10 +51,10 @@ PLANTED = (
 
 @contextmanager
 def container(image: str, *options: str) -> Iterator[Callable[..., str]]:
-    """Start a container without a network, and remove it in the end.
+    """Start a container without a network, and remove it at the end.
 
     Yields:
-        A function that runs a command in it, as the image's user in the image's folder.
+        A function that runs a command in it, as the image's user and in its folder.
     """
     name = f"image-test-{uuid4().hex}"
     start = ["podman", "run", "--detach", "--init", "--network=none", "--name", name]
@@ -69,7 +69,7 @@ def container(image: str, *options: str) -> Iterator[Callable[..., str]]:
 
 
 def run_pytest(built: Image, target: str) -> str:
-    """Run pytest as the Astro CLI does: in a container, on copies of these folders."""
+    """Run pytest as the Astro CLI does, in a container on copies of these folders."""
     name = f"image-test-{uuid4().hex}"
     command = ["pytest", "-rs", target]
     try:
@@ -97,7 +97,7 @@ def last_json(output: str) -> dict:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Iterator[Image]:
-    """A new project, and the image that its Dockerfile gives."""
+    """A new project, and the image built from its Dockerfile."""
     check_tools()
     project = create_project(STARTER, "Image Demo", tmp_path_factory.mktemp(STARTER))
     plant(project, PLANTED)
@@ -107,7 +107,7 @@ def built(tmp_path_factory) -> Iterator[Image]:
     remove(image)
 
 
-def test_the_image_holds_exactly_what_the_dag_needs_and_nothing_secret_or_local(built):
+def test_the_image_contains_exactly_what_the_dag_needs_and_nothing_secret_or_local(built):
     with container(built.name) as run_in:
         names = run_in("ls", "-A").split()
         files = run_in("find", ".", "-type", "f").split()
@@ -129,7 +129,7 @@ def test_the_image_holds_exactly_what_the_dag_needs_and_nothing_secret_or_local(
     assert SECRET not in run("podman", "history", "--no-trunc", built.name)
 
 
-def test_the_image_has_no_notebooks_and_no_tools_for_development(built):
+def test_the_image_has_no_notebooks_and_no_development_tools(built):
     with container(built.name) as run_in:
         installed = {line.split("==")[0].lower() for line in run_in("pip", "freeze").split()}
     assert {"apache-airflow", "kedro", "kedro-datasets", "scikit-learn"} <= installed
@@ -148,7 +148,7 @@ def test_astro_dev_pytest_passes_in_the_image_and_skips_only_what_needs_kedro_ai
     assert re.search(r"= \d+ passed, 1 skipped(, \d+ warnings?)? in ", output), output
 
 
-def test_the_dag_keeps_the_rules_that_astro_gives_new_projects(built):
+def test_the_dag_follows_the_rules_that_astro_gives_new_projects(built):
     with container(built.name) as run_in:
         read = last_json(run_in("python", "/mnt/image/read_dags.py"))
     assert read["errors"] == {}
@@ -157,7 +157,7 @@ def test_the_dag_keeps_the_rules_that_astro_gives_new_projects(built):
     assert min(dag["retries"].values()) >= 2
 
 
-def test_edits_of_src_and_conf_are_seen_in_the_development_container_without_a_rebuild(built):
+def test_edits_in_src_and_conf_reach_the_development_container_without_a_rebuild(built):
     with container(built.name, *development_volumes(built.project)) as run_in:
         with (built.project / "src" / PACKAGE / "__init__.py").open("a") as file:
             file.write('edited = "in src"\n')
@@ -173,7 +173,7 @@ def test_the_development_container_reads_raw_data_and_can_write_results(built):
         run_in("mkdir", "data/08_reporting")
 
 
-def test_the_dag_runs_to_success_as_astro_and_its_metrics_equal_those_of_kedro_run(built):
+def test_the_dag_succeeds_as_the_user_astro_with_the_metrics_of_kedro_run(built):
     image = built.name
     with container(image) as run_in:
         [dag] = last_json(run_in("python", "/mnt/image/read_dags.py"))["dags"].values()

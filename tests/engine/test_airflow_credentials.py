@@ -50,7 +50,7 @@ def test_missing_field_is_named(warehouse):
     "resolver, arguments",
     [("airflow.connection", ("warehouse", "login")), ("airflow.variable", ("token",))],
 )
-def test_where_airflow_is_not_installed_the_other_way_is_named(resolver, arguments, monkeypatch):
+def test_without_airflow_the_error_names_the_alternative(resolver, arguments, monkeypatch):
     monkeypatch.setitem(sys.modules, "airflow.sdk", None)
     with pytest.raises(RuntimeError, match=r"Refer to the environment instead: \$\{oc.env:NAME\}$"):
         RESOLVERS[resolver](*arguments)

@@ -1,4 +1,4 @@
-"""Airflow's side: tasks become a DAG, and a run gives to its tasks what Kedro needs."""
+"""Airflow's side: tasks become a DAG, and a run passes its tasks what Kedro needs."""
 
 import sys
 from datetime import datetime, timedelta, timezone
@@ -28,7 +28,7 @@ def create(*tasks, params=None, **settings):
     )
 
 
-def test_tasks_wait_for_others_are_shown_in_groups_and_have_settings_of_their_own():
+def test_tasks_have_dependencies_groups_and_settings_of_their_own():
     dag = create(
         Task(
             "load", [Node("load", [], ["a"])], group="data", settings={"pool": "io", "retries": 5}
@@ -101,7 +101,7 @@ def test_datasets_are_assets_with_stable_names():
     assert [task.inlets + task.outlets for task in quiet.tasks] == [[], []]
 
 
-def test_fields_of_the_form_are_params_of_the_dag():
+def test_form_fields_are_params_of_the_dag():
     size = {"default": 0.2, "type": "number", "maximum": 0.5, "description": "Share"}
     dag = create(params={"model.size": size, "model.kind": {"default": "a", "enum": ["a", "b"]}})
     size, kind = dag.params.get_param("model.size"), dag.params.get_param("model.kind")
@@ -111,7 +111,7 @@ def test_fields_of_the_form_are_params_of_the_dag():
 
 
 @pytest.mark.parametrize("setting", ["on_success_callback", "on_failure_callback"])
-def test_callback_is_imported_from_the_project_when_it_is_called(setting, tmp_path, monkeypatch):
+def test_callback_is_imported_only_when_it_is_called(setting, tmp_path, monkeypatch):
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / f"alerts_{setting}.py").write_text("def tell(context): return context['x']")
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -121,7 +121,7 @@ def test_callback_is_imported_from_the_project_when_it_is_called(setting, tmp_pa
     assert callback({"x": 3}) == 3
 
 
-def test_task_runs_its_nodes_with_what_the_run_gives_and_needs_no_more():
+def test_task_runs_its_nodes_with_what_the_run_passes_and_nothing_more():
     nodes = [Node("train", ["table@spark", "raw"], ["model"], "science", doc="Train.")]
     others = [Node("clean", ["raw"], ["table@pandas"]), Node("other", ["raw"], ["unrelated"])]
     dag = create(
@@ -145,7 +145,7 @@ def test_task_runs_its_nodes_with_what_the_run_gives_and_needs_no_more():
     assert (removal.nodes, removal.written) == ([], ["model", "table@pandas", "unrelated"])
 
 
-def test_run_gives_its_form_and_its_times_to_kedros_parameters():
+def test_run_passes_its_form_and_its_times_to_kedros_parameters():
     run = SimpleNamespace(run_id="manual__2024-01-31T06:00:00+00:00", logical_date=None)
     run.data_interval_start = datetime(2024, 1, 30, tzinfo=timezone.utc)
     params = {"model.options.size": 0.4, "model.options.seed": 3, "top": 1}
@@ -162,12 +162,15 @@ def test_run_gives_its_form_and_its_times_to_kedros_parameters():
     }
 
 
-@given(st.text(st.sampled_from("ab01_.~:+-"), min_size=1, max_size=20))
+@given(st.text(st.sampled_from("ab01_.~:+-/é"), min_size=1, max_size=250) | st.just("a:" * 100))
 def test_each_run_has_one_folder_of_its_own_whatever_its_id(run_id):
-    run = SimpleNamespace(run_id=run_id)
-    folder = engine.run_parameters({"dag_run": run, "params": {}}, ())["airflow"]["folder"]
+    folder = engine.run_folder(run_id)
     assert PurePosixPath("runs", folder).parts == ("runs", folder)
-    assert folder not in (".", "..") and unquote(folder) == run_id
+    assert folder not in (".", "..") and len(folder) <= 120 and folder.isascii()
+    if "+" in folder:
+        assert engine.run_folder(f"{run_id}_") != folder
+    else:
+        assert unquote(folder) == run_id
 
 
 @given(
@@ -180,7 +183,7 @@ def test_each_run_has_one_folder_of_its_own_whatever_its_id(run_id):
         min_size=2,
     )
 )
-def test_versions_are_unique_and_sorted_by_time(runs):
+def test_versions_are_unique_and_sort_by_time(runs):
     versions = {engine.run_version(*run): run[1] for run in runs}
     assert len(versions) == len(runs)
     times = [versions[version] for version in sorted(versions)]

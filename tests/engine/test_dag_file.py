@@ -1,4 +1,4 @@
-"""The text of a DAG file is the data that Airflow's side takes."""
+"""The text of a DAG file contains the data that Airflow's side takes."""
 
 import ast
 from datetime import timedelta
@@ -40,7 +40,7 @@ def documented(*datasets):
     """
 
 
-def test_file_holds_the_settings_and_the_graph():
+def test_file_contains_the_settings_and_the_graph():
     nodes = [
         Node(documented, "raw", "table", name="clean", tags=["slow"]),
         node("train", ["table", "params:size"], ["model"], folder="science"),
@@ -93,19 +93,19 @@ def test_nodes_are_written_as_they_are(nodes, group_by):
         ("__default__", "staging", "flights-staging"),
     ],
 )
-def test_each_pipeline_and_environment_has_a_dag_id_of_its_own(name, env, dag_id):
+def test_each_pipeline_and_environment_has_its_own_dag_id(name, env, dag_id):
     given = read(write([node("one", ["a"])], name=name, env=env))
     assert (given["dag_id"], given["pipeline"], given["env"]) == (dag_id, name, env)
 
 
-def test_removal_of_intermediate_data_is_a_task_of_its_own_if_it_is_not_kept():
+def test_intermediate_data_that_is_not_kept_is_removed_by_a_separate_task():
     nodes = [node("one", ["raw"], ["a"]), node("two", ["a"], ["b"])]
     tasks = read(write(nodes, Settings(graph={"keep_intermediate": False})))["tasks"]
-    assert tasks[-1] == model.Task("remove_intermediate", after=["two"])
+    assert tasks[-1] == model.Task("remove_intermediate", [], after=["two"])
     assert read(write([], Settings(graph={"keep_intermediate": False})))["tasks"] == []
 
 
-def test_configuration_of_another_place_is_named_if_it_was_asked_for():
+def test_conf_source_is_in_the_file_only_if_it_was_given():
     assert "conf_source" not in read(write([node("one", ["a"])]))
     assert read(write([node("one", ["a"])], conf_source="conf.zip"))["conf_source"] == "conf.zip"
 

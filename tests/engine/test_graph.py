@@ -14,14 +14,14 @@ GROUPINGS = ["none", "pipeline", "namespace", "tag:stage-"]
 
 
 def function(module):
-    """A function of a module, of which there is only the name."""
+    """A function of a module that exists only by name."""
     made = FunctionType((lambda *datasets: None).__code__, {})
     made.__module__ = module
     return made
 
 
 def node(name, inputs=(), outputs=(), tags=(), namespace=None, folder=None):
-    """A node, whose function is in a folder of pipelines/, or elsewhere."""
+    """A node whose function is in a folder of pipelines/, or elsewhere."""
     module = f"flights.pipelines.{folder}.nodes" if folder else "library.functions"
     given = {"name": name, "tags": list(tags), "namespace": namespace}
     return Node(function(module), list(inputs) or None, list(outputs) or None, **given)
@@ -136,7 +136,7 @@ def test_task_groups_follow_namespaces_and_pipelines_and_keep_task_ids():
     assert groups == expected | {"eu": None}
 
 
-def test_pipelines_that_need_each_other_are_no_task_groups():
+def test_pipelines_that_need_each_other_are_not_task_groups():
     nodes = [
         node("one", ["raw"], ["a"], folder="first"),
         node("two", ["a"], ["b"], folder="second"),
@@ -151,7 +151,7 @@ def test_transcoded_datasets_connect_tasks():
     assert {task.id: task.after for task in group(nodes)} == {"write": [], "read": ["write"]}
 
 
-def test_settings_are_those_of_the_selectors_that_choose_a_node_of_the_task():
+def test_task_has_the_settings_of_every_selector_that_matches_one_of_its_nodes():
     nodes = [
         node("load", ["raw"], ["a"], ["slow"]),
         node("train", ["a"], ["b"], (), "eu.west", "science"),
@@ -178,7 +178,7 @@ def test_settings_are_those_of_the_selectors_that_choose_a_node_of_the_task():
         ("other.pipelines.science.nodes", None),
     ],
 )
-def test_pipeline_of_a_node_is_the_folder_of_the_project_that_has_its_function(module, expected):
+def test_pipeline_of_a_node_is_the_projects_folder_with_its_function(module, expected):
     each = Node(function(module), None, "a", name="node")
     assert folder(each, "flights") == expected
     of_pipelines = {name for name in selectors(each, "flights") if name.startswith("pipeline:")}
@@ -193,13 +193,13 @@ def test_intermediate_data_is_removed_after_the_last_tasks():
 
 
 @given(st.lists(st.text(min_size=1, max_size=300), unique=True, max_size=8))
-def test_any_names_give_different_valid_ids(names):
+def test_any_names_become_distinct_valid_ids(names):
     ids = unique_ids(names)
     assert len(set(ids)) == len(names)
     assert all(re.fullmatch(r"[\w.-]{1,250}", found) for found in ids)
 
 
 @pytest.mark.parametrize("name", ["1_load", "import", "task", "Data.Clean", "x" * 300])
-def test_any_node_name_makes_a_task(name):
+def test_any_node_name_becomes_a_task(name):
     [task] = group([node(name, ["a"], ["b"])])
     assert [each.name for each in task.nodes] == [name]

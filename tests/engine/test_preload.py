@@ -1,12 +1,11 @@
 """plugins/preload.py imports libraries in the scheduler, and nowhere else."""
 
 import json
-import os
-import sys
 
 import pytest
 
-from tests.conftest import ENVIRONMENT, ROOT, run
+from tests.conftest import ENVIRONMENT, ROOT
+from tests.forks import Forks
 
 PLUGIN = ROOT / "layers" / "base" / "plugins" / "preload.py"
 LOAD = """
@@ -20,14 +19,22 @@ print(json.dumps([[name for name in libraries if name in sys.modules], sorted(sy
 """
 
 
-def loaded(command, plugin=PLUGIN, **settings):
-    """The listed libraries, and all modules, that an Airflow command has after the plugin."""
-    environment = ENVIRONMENT | settings
-    done = run(sys.executable, "-c", LOAD, *command.split(), plugin, cwd=ROOT, env=environment)
-    return json.loads(done.stdout)
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    """Lists which of its libraries, and which modules at all, a command has after the plugin."""
+    script = tmp_path_factory.mktemp("preload") / "load.py"
+    script.write_text(LOAD)
+
+    def load(command, plugin=PLUGIN, **settings):
+        environment = ENVIRONMENT | settings
+        done = forks.run(script, *command.split(), plugin, cwd=ROOT, env=environment)
+        return json.loads(done.stdout)
+
+    with Forks("airflow.configuration", "scipy.stats") as forks:  # sklearn imports the second
+        yield load
 
 
-def test_the_scheduler_has_the_libraries_but_not_kedros_logging():
+def test_the_scheduler_has_the_libraries_but_not_kedros_logging(loaded):
     libraries, modules = loaded("scheduler")
     assert libraries == [
         "dynaconf",
@@ -46,12 +53,12 @@ def test_the_scheduler_has_the_libraries_but_not_kedros_logging():
     assert "kedro.framework.project" not in modules
 
 
-def test_a_celery_worker_that_loads_plugins_at_its_start_has_the_libraries():
+def test_a_celery_worker_that_loads_plugins_when_it_starts_has_the_libraries(loaded):
     libraries, _ = loaded("celery worker", AIRFLOW__CORE__LAZY_LOAD_PLUGINS="False")
     assert "pandas" in libraries
 
 
-def test_the_scheduler_of_a_project_for_kubernetes_has_what_starts_pods_too():
+def test_the_scheduler_of_a_project_for_kubernetes_has_what_starts_pods_too(loaded):
     starter = ROOT / "starters" / "spaceflights-k8s" / "{{ cookiecutter.repo_name }}"
     plugin = starter / "plugins" / "preload_pods.py"
     assert "airflow.providers.cncf.kubernetes.operators.pod" in loaded("scheduler", plugin)[1]
@@ -59,21 +66,19 @@ def test_the_scheduler_of_a_project_for_kubernetes_has_what_starts_pods_too():
 
 
 @pytest.mark.parametrize("command", ["dag-processor", "api-server", "triggerer", "standalone"])
-def test_other_processes_have_none(command):
+def test_other_processes_have_none(loaded, command):
     assert loaded(command, AIRFLOW__CORE__LAZY_LOAD_PLUGINS="False")[0] == []
 
 
-def test_a_scheduler_that_forks_no_tasks_has_none():
+def test_a_scheduler_that_forks_no_tasks_has_none(loaded):
     assert loaded("scheduler", AIRFLOW__CORE__EXECUTOR="CeleryExecutor")[0] == []
 
 
-def test_a_task_of_a_celery_worker_that_loads_plugins_late_imports_what_it_needs_itself():
+def test_a_task_of_a_celery_worker_that_loads_plugins_late_imports_what_it_needs_itself(loaded):
     assert loaded("celery worker")[0] == []
 
 
-def test_a_library_that_is_not_installed_is_left_out(tmp_path):
-    blocked = "import sys\nsys.modules['openpyxl'] = None\n"
-    (tmp_path / "sitecustomize.py").write_text(blocked)
-    environment = ENVIRONMENT | {"PYTHONPATH": os.fspath(tmp_path)}
-    done = run(sys.executable, "-c", LOAD, "scheduler", PLUGIN, cwd=ROOT, env=environment)
-    assert "sklearn.metrics" in json.loads(done.stdout)[0]
+def test_a_library_that_is_not_installed_is_skipped(loaded, tmp_path):
+    plugin = tmp_path / "preload.py"
+    plugin.write_text(f"import sys\nsys.modules['openpyxl'] = None\n{PLUGIN.read_text()}")
+    assert "sklearn.metrics" in loaded("scheduler", plugin)[0]

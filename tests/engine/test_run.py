@@ -17,7 +17,7 @@ from kedro_datasets.pickle import PickleDataset
 from kedro_datasets.text import TextDataset
 from matplotlib.figure import Figure
 
-from tests.linked import LINKS, PROJECT
+from tests.linked import FOLDER, project
 
 
 def runner_for(written):
@@ -35,7 +35,7 @@ def save(data, dataset):
 
 @pytest.mark.parametrize("root", ["{tmp_path}", "memory://{tmp_path}"])
 @pytest.mark.parametrize("path, version", [("run/plots", None), ("plots", Version(None, None))])
-def test_retry_saves_a_folder_of_files_anew(tmp_path, root, path, version):
+def test_retry_replaces_a_folder_of_files(tmp_path, root, path, version):
     path = f"{root.format(tmp_path=tmp_path)}/{path}"
     for name in ("one.png", "other.png"):
         dataset = MatplotlibDataset(filepath=path, version=version)
@@ -45,7 +45,7 @@ def test_retry_saves_a_folder_of_files_anew(tmp_path, root, path, version):
 
 
 class Half:
-    """What fails in the middle of being pickled."""
+    """An object that fails halfway through being pickled."""
 
     def __reduce__(self):
         raise ValueError("half")
@@ -75,14 +75,14 @@ def test_failed_save_leaves_no_object_in_a_bucket_and_a_retry_saves_it(
     )
 
 
-def test_data_that_no_run_owns_is_saved_as_the_catalog_says(tmp_path):
+def test_data_that_belongs_to_no_run_is_saved_as_the_catalog_says(tmp_path):
     for _ in range(2):
         fs_args = {"open_args_save": {"mode": "a"}}
         save("once ", TextDataset(filepath=f"{tmp_path}/log.txt", fs_args=fs_args))
     assert (tmp_path / "log.txt").read_text() == "once once "
 
 
-def test_transcoded_dataset_is_read_in_the_version_of_the_run(tmp_path):
+def test_transcoded_dataset_is_read_in_the_runs_version(tmp_path):
     for version in ("2024", "2025"):
         path = tmp_path / "table.txt" / version / "table.txt"
         path.parent.mkdir(parents=True)
@@ -95,7 +95,7 @@ def test_transcoded_dataset_is_read_in_the_version_of_the_run(tmp_path):
 
 
 def test_logging_yml_sets_levels_and_leaves_the_handlers():
-    text = (PROJECT / "conf" / "airflow" / "logging.yml").read_text()
+    text = (project("flights") / "conf" / "airflow" / "logging.yml").read_text()
     config = yaml.safe_load(text.replace("{{ cookiecutter.python_package }}", "flights"))
     before = list(logging.root.handlers)
     logging.config.dictConfig(config)
@@ -103,7 +103,7 @@ def test_logging_yml_sets_levels_and_leaves_the_handlers():
     assert logging.getLogger("kedro.io.catalog_config_resolver").level == logging.ERROR
 
 
-# What kedro_internals.py takes for granted, one by one: a Kedro release that changes it fails here.
+# What kedro_internals.py relies on, one by one: a Kedro release that changes it fails here.
 
 
 def test_kedro_version_of_a_dataset_can_be_set_after_its_creation(tmp_path):
@@ -115,14 +115,14 @@ def test_kedro_version_of_a_dataset_can_be_set_after_its_creation(tmp_path):
     assert not kedro_internals.pin_version(MemoryDataset(), "2024")
 
 
-def test_kedro_load_versions_refuse_what_only_a_catch_all_factory_matches():
-    """Why `_version` is set; when this fails, `load_versions=` of the session does it."""
+def test_kedro_load_versions_refuse_datasets_that_only_a_catch_all_factory_matches():
+    """The reason for setting `_version`; if this fails, the session's `load_versions=` will do."""
     entry = {"type": "pickle.PickleDataset", "filepath": "x", "versioned": True}
     with pytest.raises(DatasetError, match="not found in the catalog"):
         DataCatalog.from_config({"{any}": entry}, load_versions={"table": "2024"})
 
 
-def test_kedro_filepath_and_filesystem_tell_where_a_dataset_is(tmp_path):
+def test_kedro_filepath_and_filesystem_say_where_a_dataset_is(tmp_path):
     dataset = TextDataset(filepath=f"{tmp_path}/run/text.txt")
     assert "run" in kedro_internals.path_parts(dataset)
     assert kedro_internals.path_parts(MemoryDataset()) == ()
@@ -144,4 +144,4 @@ def test_kedro_load_path_and_save_path_decide_where_a_dataset_is_read_and_saved(
 
 def test_kedros_side_imports_no_airflow():
     code = "import sys, flights_airflow.run; assert 'airflow' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], cwd=LINKS.name, check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=FOLDER.name, check=True)

@@ -1,4 +1,4 @@
-"""The values that a run is triggered with are data, and only those that airflow.yml lists count."""
+"""The values a run is triggered with are data, and only those listed in airflow.yml count."""
 
 import json
 import re
@@ -67,7 +67,7 @@ def test_value_of_a_run_is_never_interpolated(conf, value):
 
 
 def parameters(conf):
-    """What a task gives to Kedro for a run with this conf, as Airflow merges it."""
+    """What a task passes to Kedro for a run with this conf, as Airflow merges it."""
     fields = {name: Param(field.value, **field.schema) for name, field in FORM.items()}
     dag = DAG("dag", schedule=None, params=fields)
     params = process_params(dag, SimpleNamespace(params={}), conf, suppress_exception=False)
@@ -106,14 +106,14 @@ def test_no_conf_gets_past_the_list_a_type_or_a_bound(conf_of_run):
 @pytest.mark.parametrize(
     "conf_of_run, said",
     [
-        ({"opts": {"count": 99}}, "'opts', which is no field"),
-        ({"opts": "text"}, "'opts', which is no field"),
-        ({"airflow": {"folder": "x"}}, "'airflow', which is no field"),
-        ({"deep": {"er": ["???"]}}, "'deep' '???', which is no value"),
-        ({"columns": [float("inf")]}, "'columns' inf, which is no value"),
+        ({"opts": {"count": 99}}, "'opts', which is not a field"),
+        ({"opts": "text"}, "'opts', which is not a field"),
+        ({"airflow": {"folder": "x"}}, "'airflow', which is not a field"),
+        ({"deep": {"er": ["???"]}}, "'deep' to '???', which Kedro cannot use"),
+        ({"columns": [float("inf")]}, "'columns' to inf, which Kedro cannot use"),
     ],
 )
-def test_refused_conf_is_named_in_one_sentence_and_not_tried_again(conf_of_run, said):
+def test_refused_conf_is_named_in_one_sentence_and_not_retried(conf_of_run, said):
     with pytest.raises(AirflowFailException, match=re.escape(said)) as refused:
         parameters(conf_of_run)
     assert "\n" not in str(refused.value)

@@ -1,8 +1,7 @@
-"""What the Makefile's verbs of a project for Kubernetes do, and its workflow.
+"""What the Makefile's verbs and the workflow of a project for Kubernetes do.
 
-No cluster and no registry can run here: kind, minikube, docker, podman, kubectl and helm are a
-script that writes down its calls. Airflow is a real one, which the script reaches as kubectl
-port-forward does.
+No cluster or registry can run here: kind, minikube, docker, podman, kubectl and helm are a script
+that records its calls. Airflow is real, and the script reaches it like kubectl port-forward.
 """
 
 import base64
@@ -84,7 +83,7 @@ for pattern, output, code, error in json.loads((folder / "answers").read_text())
 
 
 class Tools:
-    """The tools, and what they answer: for a pattern what is printed, exit code and error."""
+    """The tools, and their answers: for each pattern the output, the exit code and the error."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -110,7 +109,7 @@ class Tools:
         self.answer("get secret space-flights-keys --output=json", secret)
 
     def install(self, *names: str) -> None:
-        """Have these tools only."""
+        """Install only these tools."""
         for name in TOOLS:
             (self.bin / name).unlink(missing_ok=True)
             if name in names:
@@ -121,7 +120,7 @@ class Tools:
 
     @property
     def calls(self) -> list[str]:
-        """The command lines; folders of a moment are TEMPORARY."""
+        """The command lines, with temporary folders as TEMPORARY."""
         calls = [re.sub(r"/\S*/tmp\w+", "TEMPORARY", call) for call, _ in self.records]
         return [call for call in calls if " get statefulsets,pods " not in call]
 
@@ -133,7 +132,7 @@ class Tools:
 
     @property
     def secrets(self) -> dict[str, dict[str, str]]:
-        """The secrets that kubectl was given."""
+        """The secrets passed to kubectl."""
         given = [yaml.safe_load(text) for _, text in self.records if text]
         return {
             each["metadata"]["name"]: each["stringData"]
@@ -190,7 +189,7 @@ def verb(project, tools):
 
 
 def refused(done: subprocess.CompletedProcess) -> str:
-    """The error with which a verb has ended, and no traceback."""
+    """The error that a verb ended with, without a traceback."""
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     return "\n".join(line for line in done.stderr.splitlines() if line)
@@ -235,7 +234,7 @@ def upgrade(helm: str, images: list[str], values: str) -> str:
 # image and push
 
 
-def test_image_builds_both_images_and_shows_tags_of_their_content_and_sizes(verb, tools):
+def test_image_builds_both_images_and_shows_content_tags_and_sizes(verb, tools):
     done = verb("image")
     assert tools.calls == build("docker")
     assert done.stdout.splitlines() == [
@@ -249,16 +248,14 @@ def test_image_builds_both_images_and_shows_tags_of_their_content_and_sizes(verb
     ("installed", "engine"),
     [(["podman"], ""), (["docker", "podman"], "podman")],
 )
-def test_image_is_built_by_the_engine_that_there_is_or_that_is_chosen(
-    installed, engine, verb, tools
-):
+def test_image_is_built_by_the_installed_or_the_chosen_engine(installed, engine, verb, tools):
     tools.install(*installed)
     verb("image", ENGINE=engine)
     assert tools.calls == build("podman", "--format", "docker")
 
 
 @pytest.mark.parametrize("where", ["default", "data_science"])
-def test_image_of_the_project_has_airflow_if_the_executor_runs_a_pipeline(
+def test_the_projects_image_has_airflow_if_the_executor_runs_a_pipeline(
     where, verb, tools, project
 ):
     settings = project / "conf" / "airflow" / "airflow.yml"
@@ -286,7 +283,7 @@ def test_push_prints_nothing_but_the_digests(verb, tools):
     assert tools.calls == PUSH
 
 
-def test_podman_tells_the_digest_of_what_it_has_pushed(verb, tools):
+def test_podman_reports_the_digest_of_what_it_pushed(verb, tools):
     tools.install("podman")
     assert verb("push", REGISTRY=REGISTRY).stdout.splitlines() == PUSHED
     target = f"{REGISTRY}/{LOADED['space-flights']}"
@@ -316,7 +313,7 @@ def test_podman_tells_the_digest_of_what_it_has_pushed(verb, tools):
         ),
     ],
 )
-def test_cluster_is_made_by_kind_or_else_by_minikube(installed, calls, verb, tools):
+def test_cluster_is_created_by_kind_or_else_by_minikube(installed, calls, verb, tools):
     tools.install(*installed)
     tools.answer("kind get clusters", "other")
     tools.answer("minikube profile list", '{"valid": [{"Name": "other"}]}')
@@ -324,13 +321,13 @@ def test_cluster_is_made_by_kind_or_else_by_minikube(installed, calls, verb, too
     assert tools.calls == calls
 
 
-def test_cluster_that_there_is_stays(verb, tools):
+def test_existing_cluster_stays(verb, tools):
     assert "already. Its context is kind-space-flights." in verb("cluster").stdout
     assert tools.calls == ["kind get clusters"]
 
 
 @pytest.mark.parametrize(("engine", "provider"), [("podman", "podman"), ("docker", "")])
-def test_kind_is_told_of_podman_where_that_is_chosen(engine, provider, verb, tools):
+def test_kind_is_told_to_use_podman_if_that_is_chosen(engine, provider, verb, tools):
     tools.install("docker", "podman", "kind")
     verb("cluster", ENGINE=engine)
     assert (tools.folder / "provider").read_text() == provider
@@ -339,7 +336,7 @@ def test_kind_is_told_of_podman_where_that_is_chosen(engine, provider, verb, too
 # up
 
 
-def test_up_does_all_on_the_cluster_of_make_cluster_only(verb, tools):
+def test_up_acts_only_on_the_cluster_of_make_cluster(verb, tools):
     done = verb("up")
     delete = f"{KUBECTL} delete pod space-flights-data --ignore-not-found --grace-period=1"
     loads = [f"kind load docker-image {each} --name space-flights" for each in LOADED.values()]
@@ -374,7 +371,7 @@ def test_up_does_all_on_the_cluster_of_make_cluster_only(verb, tools):
     assert "user admin, at http://localhost:8080" in done.stdout
 
 
-def test_up_makes_each_secret_by_the_input_of_kubectl_and_shows_none(verb, tools):
+def test_up_creates_each_secret_through_kubectls_input_and_shows_none(verb, tools):
     done = verb("up")
     database, keys = tools.secrets["space-flights-database"], tools.secrets["space-flights-keys"]
     assert set(database) == {"connection", "password"}
@@ -389,7 +386,7 @@ def test_up_makes_each_secret_by_the_input_of_kubectl_and_shows_none(verb, tools
         assert value not in public
 
 
-def test_up_never_makes_a_secret_again(verb, tools):
+def test_up_never_replaces_a_secret(verb, tools):
     tools.answer("get secret", "secret/space-flights")
     tools.answer("get namespace", "namespace/airflow")
     verb("up")
@@ -416,7 +413,7 @@ def test_up_on_another_cluster_pushes_and_deploys_by_digest_and_keeps_its_data(v
     ]
 
 
-def test_up_on_another_cluster_restores_what_ran_before_when_it_fails(verb, tools):
+def test_failed_up_on_another_cluster_restores_what_ran_before(verb, tools):
     tools.answer("get secret", "secret/space-flights")
     tools.answer("upgrade --install", code=1, error="Error: one\ncontext deadline exceeded")
     done = verb("up", check=False, CONTEXT="prod", REGISTRY=REGISTRY)
@@ -430,7 +427,7 @@ def test_up_on_another_cluster_restores_what_ran_before_when_it_fails(verb, tool
 
 
 @pytest.mark.parametrize("before", ["[]", '[{"revision": "3"}]'])
-def test_up_leaves_a_failed_upgrade_as_it_is_on_our_own_cluster(before, verb, tools):
+def test_failed_up_on_our_own_cluster_is_left_as_it_is(before, verb, tools):
     tools.answer("helm .* list", before)
     tools.answer("upgrade --install", code=1, error="Error: timed out")
     error = refused(verb("up", check=False))
@@ -492,7 +489,7 @@ def test_up_shows_pods_and_deletes_broken_ones_that_block_an_upgrade(verb, tools
         ),
     ],
 )
-def test_images_are_loaded_by_the_tools_that_there_are(installed, calls, verb, tools):
+def test_images_are_loaded_with_the_installed_tools(installed, calls, verb, tools):
     tools.install("kubectl", "helm", *installed.split())
     tools.answer("minikube profile list", '{"valid": [{"Name": "space-flights"}]}')
     verb("up")
@@ -505,7 +502,7 @@ def test_images_are_loaded_by_the_tools_that_there_are(installed, calls, verb, t
 # data
 
 
-def test_raw_data_goes_to_the_volume_by_a_restricted_pod_of_the_deployed_image(
+def test_raw_data_goes_to_the_volume_through_a_restricted_pod_of_the_deployed_image(
     verb, tools, project
 ):
     env = [{"name": "KEDRO_IMAGE", "value": "space-flights:deployed"}]
@@ -549,8 +546,8 @@ def test_pod_for_the_data_is_deleted_even_if_copying_fails(verb, tools):
     assert tools.calls[-1] == f"{KUBECTL} {delete}"
 
 
-def test_raw_data_goes_to_a_url_as_far_as_it_has_changed(verb, project, tools):
-    # file:// stands for a bucket: fsspec serves both alike.
+def test_only_new_or_changed_raw_data_goes_to_a_url(verb, project, tools):
+    # file:// stands in for a bucket: fsspec treats both alike.
     bucket = project / "bucket"
     (project / "conf" / "airflow" / "globals.yml").write_text(f"storage: file://{bucket}\n")
     raw = project / "data" / "01_raw"
@@ -569,7 +566,7 @@ def test_raw_data_goes_to_a_url_as_far_as_it_has_changed(verb, project, tools):
     assert tools.calls == []
 
 
-def test_missing_package_of_a_url_is_one_error(verb, project):
+def test_missing_package_for_a_url_is_one_error(verb, project):
     (project / "conf" / "airflow" / "globals.yml").write_text("storage: gs://bucket/p\n")
     error = refused(verb("data", check=False))
     assert error.startswith("gs://bucket/p/01_raw: ") and "gcsfs" in error
@@ -578,7 +575,7 @@ def test_missing_package_of_a_url_is_one_error(verb, project):
 # down
 
 
-def test_down_deletes_the_cluster_with_all_that_is_in_it(verb, tools):
+def test_down_deletes_the_cluster_and_everything_in_it(verb, tools):
     done = verb("down")
     assert tools.calls == ["kind get clusters", "kind delete cluster --name space-flights"]
     assert done.stdout == (
@@ -586,7 +583,7 @@ def test_down_deletes_the_cluster_with_all_that_is_in_it(verb, tools):
     )
 
 
-def test_down_deletes_a_cluster_of_minikube(verb, tools):
+def test_down_deletes_a_minikube_cluster(verb, tools):
     tools.install("minikube")
     tools.answer("minikube profile list", '{"valid": [{"Name": "space-flights"}]}')
     verb("down")
@@ -602,7 +599,7 @@ def test_down_only_uninstalls_from_another_cluster_and_says_what_stays(verb, too
     assert "Volumes, secrets and what else is in the namespace airflow stay." in done.stdout
 
 
-def test_down_deletes_nothing_where_there_is_no_cluster_of_make_cluster(verb, tools):
+def test_down_without_a_cluster_of_make_cluster_deletes_nothing(verb, tools):
     tools.answer("kind get clusters", "other")
     assert verb("down").stdout == "There is no cluster space-flights.\n"
     assert tools.calls == ["kind get clusters"]
@@ -646,32 +643,30 @@ def test_missing_tool_is_named_with_where_to_get_it_before_anything_is_done(
             {"OVERLAYS": "laptop high-availability"},
             "OVERLAYS: high-availability and laptop exclude each other: choose one",
         ),
-        ("cluster", {"CONTEXT": "prod"}, "CONTEXT names a cluster that there is:"),
+        ("cluster", {"CONTEXT": "prod"}, "CONTEXT names an existing cluster:"),
         ("image", {"ENGINE": "buildah"}, "ENGINE is buildah: choose docker or podman."),
         ("up", {"NAMESPACE": ""}, "NAMESPACE and RELEASE must be set. `make up` does that."),
         ("upp", {}, "usage: python deploy/cluster.py image|push|cluster|up|data|trigger|logs|down"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_is_done(
-    name, variables, message, verb, tools
-):
+def test_nonsense_is_refused_before_anything_is_done(name, variables, message, verb, tools):
     error = refused(verb(name, check=False, **variables))
     assert error.startswith(message) and "\n" not in error
     assert tools.calls == []
 
 
 @pytest.mark.parametrize("name", ["up", "data", "trigger", "logs"])
-def test_verbs_name_the_two_ways_to_a_cluster_where_there_is_none(name, verb, tools):
+def test_without_a_cluster_verbs_name_the_two_ways_to_get_one(name, verb, tools):
     tools.answer("kind get clusters", "other")
     error = refused(verb(name, check=False))
     assert error == (
-        "There is no cluster space-flights. Make it by `make cluster`, or choose one of "
+        "There is no cluster space-flights. Create it with `make cluster`, or choose one of "
         "`kubectl config get-contexts` by CONTEXT=..."
     )
     assert set(tools.calls) == {"kind get clusters"}
 
 
-def test_other_database_than_that_of_the_laptop_must_have_its_secret(verb, tools):
+def test_any_database_but_the_laptops_must_have_its_secret(verb, tools):
     error = refused(verb("up", check=False, OVERLAYS=""))
     assert error.splitlines()[-1].startswith(
         "There is no secret space-flights-database in the namespace airflow. Create it with the key"
@@ -679,7 +674,7 @@ def test_other_database_than_that_of_the_laptop_must_have_its_secret(verb, tools
     assert tools.secrets == {}
 
 
-def test_command_that_fails_is_shown_with_what_it_said_last(verb, tools):
+def test_failed_command_is_shown_with_its_last_words(verb, tools):
     tools.answer("apply", code=1, error="1\n2\n3\n\nError from server: refused")
     assert refused(verb("up", check=False)) == (
         f"{KUBECTL} apply --filename deploy/postgresql.yaml has failed:\n"
@@ -788,7 +783,7 @@ def test_trigger_and_logs_follow_a_run_on_a_real_airflow(verb, tools, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_no_port_is_forwarded_any_more_when_trigger_is_interrupted(number, project, tools):
+def test_interrupted_trigger_stops_forwarding_the_port(number, project, tools):
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -801,7 +796,7 @@ def test_no_port_is_forwarded_any_more_when_trigger_is_interrupted(number, proje
             text=True,
         )
         silent.settimeout(20)
-        silent.accept()  # the first is the check that the port is open
+        silent.accept()  # the first one checks that the port is open
         silent.accept()
         process.send_signal(number)
         _, error = process.communicate(timeout=20)
@@ -823,7 +818,7 @@ def test_port_that_cannot_be_forwarded_is_one_error(verb, tools):
 # The Makefile, the volume and the workflow
 
 
-def test_make_gives_the_verbs_their_variables(project, tools):
+def test_make_passes_the_verbs_their_variables(project, tools):
     tools.install("helm", "docker", "kubectl")
     environment = tools.environment()
     for name in ("OVERLAYS", "NAMESPACE", "RELEASE"):
@@ -851,7 +846,7 @@ def test_volume_has_the_name_that_the_tasks_mount(project):
     assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
 
 
-def test_kubernetes_takes_the_volume_and_no_misspelled_field_of_it(project, linters):
+def test_kubernetes_accepts_the_volume_but_not_a_misspelled_field(project, linters):
     # checkov has no rule for volume claims.
     command = [linters / "kubernetes-validate", "--strict"]
     file = project / "deploy" / "data.yaml"
@@ -866,7 +861,7 @@ def workflow(project) -> dict:
     return yaml.safe_load((project / ".github" / "workflows" / "deploy.yml").read_text())
 
 
-def test_workflow_deploys_main_once_a_context_is_set_after_the_tests(workflow):
+def test_workflow_deploys_main_after_the_tests_once_a_context_is_set(workflow):
     # YAML 1.1 reads the key on as true.
     assert workflow[True] == {"push": {"branches": ["main"]}, "workflow_dispatch": None}
     [job] = workflow["jobs"].values()
@@ -879,7 +874,7 @@ def test_workflow_deploys_main_once_a_context_is_set_after_the_tests(workflow):
     assert len(steps) == 6
 
 
-def test_workflow_may_read_the_repository_and_write_packages_only(workflow):
+def test_workflow_may_only_read_the_repository_and_write_packages(workflow):
     assert workflow["permissions"] == {"contents": "read", "packages": "write"}
     [job] = workflow["jobs"].values()
     assert "permissions" not in job
@@ -888,7 +883,7 @@ def test_workflow_may_read_the_repository_and_write_packages_only(workflow):
     assert job["steps"][0]["with"] == {"persist-credentials": False}
 
 
-def test_workflow_gives_each_secret_to_the_step_that_needs_it_only(workflow):
+def test_workflow_gives_each_secret_only_to_the_step_that_needs_it(workflow):
     [job] = workflow["jobs"].values()
     given = {number: step["env"] for number, step in enumerate(job["steps"]) if step.get("env")}
     assert given == {
@@ -898,7 +893,7 @@ def test_workflow_gives_each_secret_to_the_step_that_needs_it_only(workflow):
     assert "secrets" not in json.dumps(job["env"])
 
 
-def test_workflow_really_deploys_with_a_kubeconfig_that_is_in_no_command(
+def test_workflow_really_deploys_with_a_kubeconfig_that_appears_in_no_command(
     workflow, project, tools, tmp_path
 ):
     [job] = workflow["jobs"].values()

@@ -1,7 +1,7 @@
-"""`runner: executor`: KubernetesExecutor makes pods of a project's tasks, with Airflow in them.
+"""`runner: executor`: KubernetesExecutor turns a project's tasks into pods with Airflow in them.
 
-Real are Airflow and its executor, the image and its containers. Stand-ins are Kubernetes, see
-kubernetes_api.py, and the chart's pod template. Needs root, podman and debootstrap.
+Airflow and its executor, the image and its containers are real. Kubernetes (kubernetes_api.py) and
+the chart's pod template are stand-ins. Needs root, podman and debootstrap.
 """
 
 from uuid import uuid4
@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from local_airflow import LocalAirflow
-from tests.conftest import run
+from tests.conftest import BIN, run
 from tests.k8s.test_pods import (
     PARAMS,
     USER,
@@ -35,7 +35,7 @@ reporting:
   image: localhost/no-such-image:1.0
   retries: 0
 """
-# What the chart 1.22 renders, but for names, service account and probes of no interest here.
+# What the chart 1.22 renders, except for names, service account and probes that do not matter here.
 TEMPLATE = """
 apiVersion: v1
 kind: Pod
@@ -145,13 +145,13 @@ def cluster(folder, project, image, volume, postgresql):
 
 
 def wait_for_task(airflow, kubernetes, run_id):
-    """Wait until the first task runs in its pod, and tell the pod's name."""
+    """Wait until the first task runs in its pod, and return the pod's name."""
     pod = wait_for_pod(kubernetes, run_id, "data_processing")
     wait_for(lambda: airflow.tasks("tasks", run_id)[0]["state"] == "running")
     return pod
 
 
-def test_run_succeeds_in_pods_of_its_tasks_though_one_is_killed(
+def test_run_succeeds_in_its_tasks_pods_although_one_is_killed(
     cluster, project, image, volume, folder
 ):
     airflow, kubernetes = cluster
@@ -162,7 +162,7 @@ def test_run_succeeds_in_pods_of_its_tasks_though_one_is_killed(
     assert len(sent(kubernetes, run_id)) == 5
 
 
-def test_pods_are_those_of_pod_yaml_and_the_settings(cluster, image):
+def test_pods_match_pod_yaml_and_the_settings(cluster, image):
     _, kubernetes = cluster
     for pod in kubernetes.created:
         [container] = pod["spec"]["containers"]
@@ -172,7 +172,7 @@ def test_pods_are_those_of_pod_yaml_and_the_settings(cluster, image):
         assert pod["spec"]["securityContext"]["runAsUser"] == USER
 
 
-def test_task_whose_image_does_not_exist_fails_at_once(cluster):
+def test_task_whose_image_does_not_exist_fails_immediately(cluster):
     airflow, _ = cluster
     run_id = airflow.trigger("tasks-reporting")
     state, tasks = ended(airflow, "tasks-reporting", run_id)
@@ -180,12 +180,12 @@ def test_task_whose_image_does_not_exist_fails_at_once(cluster):
 
 
 def test_run_survives_the_death_of_its_scheduler_with_the_same_pods(cluster):
-    """The last test: Airflow is not whole after it."""
+    """The last test: it leaves Airflow incomplete."""
     airflow, kubernetes = cluster
     run_id = airflow.trigger("tasks", PARAMS)
     pod = wait_for_task(airflow, kubernetes, run_id)
     kubernetes.send(pod, "STOP")
-    with restarted(airflow, "scheduler"):
+    with restarted(airflow, [BIN / "airflow", "scheduler"]):
         adopted = f"attempting to adopt pod {pod}"
         wait_for(lambda: adopted in (airflow.home / "scheduler.log").read_text())
         kubernetes.send(pod, "CONT")

@@ -1,4 +1,4 @@
-"""What deploy/ of a project for Kubernetes tells the official Helm chart of Airflow."""
+"""What deploy/ of a project for Kubernetes tells Airflow's official Helm chart."""
 
 import importlib.util
 import itertools
@@ -17,11 +17,11 @@ import yaml
 from tests.conftest import ROOT, answers, edit, run
 
 SOURCE = ROOT / "layers" / "platforms" / "k8s" / "deploy"
-# Of the chart, Apache-2.0. It refuses wrong types, and unknown keys at some levels only.
+# From the chart, Apache-2.0. It refuses wrong types, but unknown keys only at some levels.
 CHART = ROOT / "tests" / "standins" / "helm"
 SCHEMA = json.loads((CHART / "airflow-1.22.0.values.schema.json").read_text())
 OVERLAYS = sorted(path.stem for path in (SOURCE / "overlays").glob("*.yaml"))
-# An installation has one of each of these, and any of the others; None is what values.yaml says.
+# An installation has one of each of these, and any of the others; None leaves it to values.yaml.
 EXECUTORS = [
     None,
     "executor-kubernetes",
@@ -33,7 +33,7 @@ DAGS = [None, "dags-git-sync", "dags-git-bundle"]
 EXTRAS = [name for name in OVERLAYS if name not in {*EXECUTORS, *DAGS}]
 HIGHLY_AVAILABLE = ["api-server", "dag-processor", "scheduler", "triggerer"]
 KUBERNETES = "1.36"
-CRDS = {"ScaledObject"}  # of KEDA, which kubernetes-validate does not know
+CRDS = {"ScaledObject"}  # KEDA's, which kubernetes-validate does not know
 MISSPELLED = [
     "exeuctor",
     "scheduler.resorces",
@@ -76,7 +76,7 @@ def arguments(deploy):
 
 @pytest.fixture(scope="module")
 def files(deploy) -> dict[str | None, dict[str, Any]]:
-    """The content of each overlay under its name, and of values.yaml under None."""
+    """The content of each overlay by its name, and of values.yaml as None."""
     paths = {None: deploy / "values.yaml"}
     paths |= {name: deploy / "overlays" / f"{name}.yaml" for name in OVERLAYS}
     return {name: yaml.safe_load(path.read_text()) for name, path in paths.items()}
@@ -84,7 +84,7 @@ def files(deploy) -> dict[str | None, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def choices(arguments) -> list[Choice]:
-    """Each executor with each way to deliver DAGs, and no, each single and all extras."""
+    """Each executor with each way to deliver DAGs, and with no, each single and all extras."""
     found = []
     for executor, dags in itertools.product(EXECUTORS, DAGS):
         alone = [Choice(executor, dags, (extra,)) for extra in EXTRAS]
@@ -135,7 +135,7 @@ def merge(values: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 
 def leaves(values: Any, path: str = "") -> Iterator[str]:
-    """List the paths of all that is no map."""
+    """List the paths of everything but maps."""
     if isinstance(values, dict) and values:
         for key, value in values.items():
             yield from leaves(value, f"{path}.{key}".removeprefix("."))
@@ -144,7 +144,7 @@ def leaves(values: Any, path: str = "") -> Iterator[str]:
 
 
 def unknown_keys(values: Any, schema: dict[str, Any], path: str = "") -> Iterator[str]:
-    """List the keys that the schema does not name; maps of which it names no key are free."""
+    """List the keys that the schema does not name; maps without named keys may have any."""
     if "$ref" in schema:
         schema = SCHEMA["definitions"][schema["$ref"].rpartition("/")[2]]
     for alternative in schema.get("oneOf", []):
@@ -175,7 +175,7 @@ def manifests(text: str) -> list[dict[str, Any]]:
 
 
 def pods(objects: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """List the pods that these objects make, with the template of KubernetesExecutor's."""
+    """List the pods that these objects create, including KubernetesExecutor's template."""
     for each in objects:
         name = f"{each['kind']} {each['metadata']['name']}"
         if template := each.get("data", {}).get("pod_template_file.yaml"):
@@ -187,13 +187,13 @@ def pods(objects: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def checkov(linters: Path, file: Path) -> dict[str, list[dict[str, Any]]]:
-    """Run checkov; its findings by their outcome."""
+    """Run checkov, and return its findings by outcome."""
     command = ["--framework=kubernetes", "--skip-download", "--output=json", "--soft-fail"]
     done = run(linters / "checkov", *command, "-f", file, cwd=file.parent)
     return json.loads(done.stdout)["results"]
 
 
-def test_every_combination_passes_the_schema_of_the_chart(files, choices):
+def test_every_combination_passes_the_charts_schema(files, choices):
     validator = jsonschema.Draft7Validator(SCHEMA)
     assert {name for choice in choices for name in choice.overlays} == set(OVERLAYS)
     for choice in choices:
@@ -201,7 +201,7 @@ def test_every_combination_passes_the_schema_of_the_chart(files, choices):
         assert [error.message for error in validator.iter_errors(values)] == [], choice
 
 
-def test_schema_refuses_an_executor_that_there_is_not(files):
+def test_schema_refuses_an_unknown_executor(files):
     values = merge(files[None], {"executor": "LocalExecuter"})
     assert not jsonschema.Draft7Validator(SCHEMA).is_valid(values)
 
@@ -238,7 +238,7 @@ def test_airflow_has_every_option_of_airflow_cfg(files):
     assert json.loads(backend)["kubernetes_role"] == "space-flights"
 
 
-def test_overlays_that_go_together_never_set_the_same_value(files, arguments):
+def test_compatible_overlays_never_set_the_same_value(files, arguments):
     for one, other in itertools.combinations(OVERLAYS, 2):
         celery = [] if {one, other} & set(EXECUTORS) else ["executor-celery-redis"]
         if is_accepted(arguments, [one, other, *celery]):
@@ -255,7 +255,7 @@ def test_overlay_begins_with_what_it_does_and_what_it_needs(name, deploy):
 
 
 @pytest.mark.parametrize("name", [None, *OVERLAYS])
-def test_names_of_secrets_begin_with_the_name_of_the_project(name, files):
+def test_names_of_secrets_begin_with_the_projects_name(name, files):
     def secrets(values: Any) -> Iterator[str]:
         for key, value in values.items() if isinstance(values, dict) else enumerate(values):
             if isinstance(value, dict | list):
@@ -266,7 +266,7 @@ def test_names_of_secrets_begin_with_the_name_of_the_project(name, files):
     assert [each for each in secrets(files[name]) if not each.startswith("space-flights-")] == []
 
 
-def test_laptop_leaves_half_a_gigabyte_of_four_to_a_task_and_the_cluster(files, deploy):
+def test_laptop_leaves_half_a_gigabyte_of_four_for_a_task_and_the_cluster(files, deploy):
     values = merge(files[None], files["laptop"])
     limits = [values[part]["resources"]["limits"] for part in ("apiServer", "scheduler")]
     limits += [values[part]["resources"]["limits"] for part in ("dagProcessor", "triggerer")]
@@ -287,7 +287,7 @@ def test_password_that_begins_like_an_option_is_a_password(files, tmp_path):
     assert "--password=-s3 $cret" in done.stdout.splitlines()
 
 
-def test_overlays_become_arguments_of_helm_once_each(arguments, deploy, monkeypatch):
+def test_each_overlay_becomes_one_argument_of_helm(arguments, deploy, monkeypatch):
     monkeypatch.chdir(deploy.parent)
     overlays = ["high-availability", "quotas", "high-availability"]
     assert arguments([]) == ["-f", "deploy/values.yaml"]
@@ -312,7 +312,7 @@ def test_overlays_become_arguments_of_helm_once_each(arguments, deploy, monkeypa
         ("celery-autoscaling executor-kubernetes", "celery-autoscaling needs executor-celery"),
     ],
 )
-def test_overlays_that_make_no_sense_are_refused_in_one_line(overlays, message, deploy):
+def test_nonsensical_overlays_are_refused_in_one_line(overlays, message, deploy):
     command = ["python", "deploy/overlays.py", *overlays.split()]
     done = run(*command, cwd=deploy.parent, check=False)
     assert (done.returncode, done.stdout) == (1, "")
@@ -340,7 +340,7 @@ def test_postgresql_agrees_with_the_values(files, deploy):
 
 
 @pytest.mark.slow
-def test_kubernetes_takes_postgresql_and_no_misspelled_field_of_it(linters, deploy, tmp_path):
+def test_kubernetes_accepts_postgresql_but_not_a_misspelled_field(linters, deploy, tmp_path):
     file = tmp_path / "postgresql.yaml"
     file.write_text((deploy / "postgresql.yaml").read_text())
     command = [linters / "kubernetes-validate", "--strict", "-k", KUBERNETES, file]
@@ -351,7 +351,7 @@ def test_kubernetes_takes_postgresql_and_no_misspelled_field_of_it(linters, depl
 
 
 @pytest.mark.slow
-def test_checkov_finds_nothing_in_postgresql_but_exceptions_which_have_a_reason(linters, deploy):
+def test_checkov_finds_nothing_in_postgresql_but_exceptions_with_a_reason(linters, deploy):
     results = checkov(linters, deploy / "postgresql.yaml")
     assert [(each["check_id"], each["resource"]) for each in results["failed_checks"]] == []
     skipped = {each["check_id"]: each["check_result"] for each in results["skipped_checks"]}
@@ -361,7 +361,7 @@ def test_checkov_finds_nothing_in_postgresql_but_exceptions_which_have_a_reason(
 
 
 @pytest.mark.slow
-def test_kubernetes_takes_all_manifests_of_the_chart(rendered, linters):
+def test_kubernetes_accepts_all_manifests_of_the_chart(rendered, linters):
     [folder] = {path.parent for path in rendered.values()}
     command = [linters / "kubernetes-validate", "--strict", "-k", KUBERNETES]
     done = run(*command, *sorted(rendered.values()), cwd=folder)
@@ -401,18 +401,18 @@ def test_names_of_two_installations_differ(template, choices):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_installation_warns_of_nothing_else_and_prints_no_password(executor, template, choices):
+def test_installation_warns_about_nothing_else_and_prints_no_password(executor, template, choices):
     *_, most = [choice for choice in choices if choice.executor == executor]
     printed = template(most.overlays, "space-flights", "install", "--dry-run=client")
     _, _, notes = printed.partition("\nNOTES:\n")
     assert "Thank you for installing Apache Airflow 3.3" in notes
-    # That its logs go with the pods.
+    # The warning that logs go with the pods.
     assert notes.count("WARNING") == (executor == "executor-kubernetes")
     assert "password: see the key admin-password of the secret space-flights-keys" in notes
 
 
 @pytest.mark.slow
-def test_no_pod_is_a_hook_that_waiting_would_block(rendered):
+def test_no_pod_is_a_hook_that_would_block_waiting(rendered):
     for choice, path in rendered.items():
         for each in manifests(path.read_text()):
             hook = "helm.sh/hook" in each["metadata"].get("annotations", {})
@@ -439,7 +439,7 @@ def test_workers_and_schedulers_that_serve_logs_have_stable_names_and_volumes(re
 
 
 @pytest.mark.slow
-def test_high_availability_keeps_one_of_two_of_each_service(rendered):
+def test_high_availability_runs_two_of_each_service_and_keeps_one(rendered):
     services = {f"space-flights-{name}" for name in HIGHLY_AVAILABLE}
     for choice, path in rendered.items():
         if "high-availability" in choice.extras:
@@ -459,7 +459,7 @@ def test_high_availability_keeps_one_of_two_of_each_service(rendered):
 
 
 @pytest.mark.slow
-def test_who_starts_pods_may_do_so(rendered):
+def test_whatever_starts_pods_may_do_so(rendered):
     for choice, path in rendered.items():
         objects = manifests(path.read_text())
         [binding] = [

@@ -1,4 +1,4 @@
-"""The two images of a project for Kubernetes: standins/images.py says what they are built on."""
+"""The two images of a project for Kubernetes; standins/images.py says what they are based on."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ from tests.standins.images import (
 BIN = Path(sys.executable).parent
 PROJECT, AIRFLOW = "Dockerfile", "deploy/airflow.Dockerfile"
 HOME = "/home/kedro_docker"
-# What the Pod Security Standard "restricted" asks for, without a network.
+# What the Pod Security Standard "restricted" requires, without a network.
 RESTRICTED = (
     "--read-only",
     "--read-only-tmpfs=false",
@@ -42,12 +42,12 @@ PROVIDERS = {"celery", "cncf-kubernetes", "fab", "git", "postgres"}
 
 
 def in_container(image: Image, *command: str, options: tuple[str, ...] = ()) -> str:
-    """Run a command in a container of its own, which is removed after it."""
+    """Run a command in its own container, which is then removed."""
     return run("podman", "run", "--rm", *RESTRICTED, *options, image.name, *command)
 
 
 def layers(name: str) -> list[str]:
-    """List the layers of an image from the base up."""
+    """List an image's layers from the base up."""
     return json.loads(run("podman", "image", "inspect", "--format={{json .RootFS.Layers}}", name))
 
 
@@ -81,7 +81,7 @@ def image(request) -> Image:
 
 @pytest.fixture
 def data(k8s_image, tmp_path) -> Path:
-    """A volume with the sample data, of the user of the image."""
+    """A volume with the sample data, owned by the image's user."""
     folder = tmp_path / "data"
     shutil.copytree(k8s_image.project / "data" / "01_raw", folder / "01_raw")
     run("chown", "--recursive", "10001:10001", folder)
@@ -111,7 +111,7 @@ def test_hadolint_is_clean_on_the_dockerfile(project, dockerfile):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dockerfile", [PROJECT, AIRFLOW])
-def test_checkov_finds_nothing_but_one_exception_which_has_a_reason(project, dockerfile, linters):
+def test_checkov_finds_nothing_but_one_exception_with_a_reason(project, dockerfile, linters):
     command = ["--framework=dockerfile", "--skip-download", "--output=json", "--soft-fail"]
     report = json.loads(run(linters / "checkov", *command, "--file", project / dockerfile))
     assert report["results"]["failed_checks"] == []
@@ -121,7 +121,7 @@ def test_checkov_finds_nothing_but_one_exception_which_has_a_reason(project, doc
 
 
 @pytest.mark.slow
-def test_the_projects_image_holds_exactly_what_its_nodes_need(k8s_image):
+def test_the_projects_image_contains_exactly_what_its_nodes_need(k8s_image):
     assert in_container(k8s_image, "ls", "-A").split() == [
         "conf",
         "dags",
@@ -135,7 +135,7 @@ def test_the_projects_image_holds_exactly_what_its_nodes_need(k8s_image):
 
 
 @pytest.mark.slow
-def test_airflows_image_holds_the_dags_and_plugins_and_nothing_else_of_the_project(airflow_image):
+def test_airflows_image_contains_only_the_dags_and_plugins_of_the_project(airflow_image):
     assert in_container(airflow_image, "ls", "-A").split() == ["dags", "logs", "plugins"]
     dags = {path.name for path in (airflow_image.project / "dags").iterdir()} - {".env"}
     assert set(in_container(airflow_image, "ls", "-A", "dags").split()) == dags
@@ -143,7 +143,7 @@ def test_airflows_image_holds_the_dags_and_plugins_and_nothing_else_of_the_proje
 
 
 @pytest.mark.slow
-def test_what_is_secret_or_local_is_in_no_file_and_no_layer_of_an_image(image):
+def test_secret_or_local_files_are_in_no_file_or_layer_of_an_image(image):
     folders = ["/etc", "/home", "/opt/airflow", "/root", "/tmp"]
     search = f"grep --recursive --files-with-matches {SECRET} {' '.join(folders)} || true"
     options = ("--user=0", "--cap-add=dac_read_search")
@@ -162,14 +162,14 @@ def test_the_projects_image_has_no_tools_that_build_install_or_test(k8s_image):
 
 
 @pytest.mark.slow
-def test_airflows_image_has_the_providers_of_the_deployment_and_nothing_for_nodes(airflow_image):
+def test_airflows_image_has_the_deployments_providers_and_nothing_for_nodes(airflow_image):
     found = packages(airflow_image)
     assert {f"apache-airflow-providers-{name}" for name in PROVIDERS} <= found
     assert not {"kedro", "kedro-datasets", "pandas", "scikit-learn"} & found
 
 
 @pytest.mark.slow
-def test_each_image_has_a_title_of_its_own_and_a_user_that_kubernetes_sees_is_not_root(
+def test_each_image_has_its_own_title_and_a_user_that_kubernetes_knows_is_not_root(
     k8s_image, airflow_image
 ):
     told = '--format={{.Config.User}} {{index .Labels "org.opencontainers.image.title"}}'
@@ -198,7 +198,7 @@ def test_the_pipelines_run_on_a_read_only_root_file_system_with_the_data_on_a_vo
 
 
 @pytest.mark.slow
-def test_the_user_of_airflows_chart_reads_the_dags_has_a_name_and_can_write(k8s_image):
+def test_the_charts_user_can_read_the_dags_has_a_name_and_can_write(k8s_image):
     script = "cd /opt/airflow && touch logs ~/x /home/kedro_docker/data/x && ls dags/*/run.py"
     name = "python -c 'import getpass; print(getpass.getuser())'"
     options = ("--user=50000:0", "--passwd=false", "--read-only=false")
@@ -207,7 +207,7 @@ def test_the_user_of_airflows_chart_reads_the_dags_has_a_name_and_can_write(k8s_
 
 
 @pytest.mark.slow
-def test_a_change_of_the_sources_rebuilds_only_the_layers_of_the_sources(k8s_image):
+def test_a_change_in_the_sources_rebuilds_only_their_layers(k8s_image):
     with (k8s_image.project / "src" / PACKAGE / "__init__.py").open("a") as file:
         file.write("# changed\n")
     name = f"localhost/k8s-image-test:{uuid4().hex}"
@@ -235,7 +235,7 @@ def test_kedro_docker_keeps_the_projects_files_and_its_build_and_run_work(
     k8s_image, tmp_path, monkeypatch
 ):
     kedro = venv(tmp_path / "venv", "kedro-docker==0.6.2", "kedro~=1.7", "click!=8.5.1") / "kedro"
-    docker = tmp_path / "bin" / "docker"  # podman for docker: it asks for folders that are mounted
+    docker = tmp_path / "bin" / "docker"  # podman as docker; mounted folders must exist
     docker.parent.mkdir()
     docker.symlink_to(shutil.which("podman"))
     project = tmp_path / "project"
@@ -251,7 +251,7 @@ def test_kedro_docker_keeps_the_projects_files_and_its_build_and_run_work(
     try:
         options = f"--docker-args={' '.join(BUILD)}"
         run(kedro, "docker", "build", f"--image={name}", options, env=env, cwd=project)
-        options = "--docker-args=--network=none --user=1000"  # of whom the data is
+        options = "--docker-args=--network=none --user=1000"  # the data's owner
         run(kedro, "docker", "run", f"--image={name}", options, env=env, cwd=project)
     finally:
         remove(name)

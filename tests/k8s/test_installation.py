@@ -1,7 +1,7 @@
 """The DAG runs in what helm installs, without a cluster: kubernetes_api.py runs the chart's pods.
 
-Real are helm, the chart, both images, all of Airflow and its login. Needs the chart, as
-AIRFLOW_CHART, the ports of Airflow's services, root, podman and debootstrap.
+Helm, the chart, both images, all of Airflow and its login are real. Needs the chart (set
+AIRFLOW_CHART), the ports of Airflow's services, root, podman and debootstrap.
 """
 
 import base64
@@ -28,9 +28,9 @@ HEALTH = "http://127.0.0.1:8080/api/v2/monitor/health"
 
 
 def pod(workload, folder):
-    """The pod of a Job, Deployment or StatefulSet, which finds all services on this machine.
+    """The pod of a Job, Deployment or StatefulSet, with all services on this machine.
 
-    It is without what the stand-in lacks: probes, ports, and the container that waits for jobs.
+    Without what the stand-in lacks: probes, ports, and the container that waits for jobs.
     """
     name, spec = workload["metadata"]["name"], workload["spec"]["template"]["spec"]
     spec.pop("affinity", None)
@@ -52,7 +52,7 @@ def pod(workload, folder):
 
 
 def memory(containers):
-    """Mebibytes of all processes of these containers of podman."""
+    """The memory of all processes in these podman containers, in mebibytes."""
     found = podman("inspect", "--format={{.State.Pid}}", *containers).stdout.split()
     mains = [psutil.Process(int(number)) for number in found]
     processes = [each for main in mains for each in (main, *main.children(recursive=True))]
@@ -60,7 +60,7 @@ def memory(containers):
 
 
 def is_healthy():
-    """Tell whether all services of Airflow are."""
+    """Return whether all of Airflow's services are healthy."""
     try:
         parts = httpx.get(HEALTH, trust_env=False).json().values()
     except (httpx.TransportError, json.JSONDecodeError):

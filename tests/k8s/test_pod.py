@@ -1,4 +1,4 @@
-"""The settings of airflow.yml become the pods of tasks: pod.py and settings_pods.yml."""
+"""The settings in airflow.yml shape the tasks' pods: pod.py and settings_pods.yml."""
 
 import importlib
 import json
@@ -36,10 +36,10 @@ SETTINGS = {
     "pull_secrets": ["registry"],
     "labels": {"team": "data"},
 }
-CORES = "an amount such as 0.5, 500m or [250m, 2], the request at most the limit"
-BYTES = "an amount such as 512Mi or [1Gi, 4Gi], the request at most the limit"
-VARIABLES = "a mapping of variables, such as {OMP_NUM_THREADS: 2}"
-VOLUMES = "a mapping of claims to absolute paths, such as {models: /mnt/models}"
+CORES = "an amount like 0.5, 500m or [250m, 2], with the request no higher than the limit"
+BYTES = "an amount like 512Mi or [1Gi, 4Gi], with the request no higher than the limit"
+VARIABLES = "a mapping of variables, like {OMP_NUM_THREADS: 2}"
+VOLUMES = "a mapping of claims to absolute paths, like {models: /mnt/models}"
 POD = yaml.safe_load("""
 apiVersion: v1
 kind: Pod
@@ -91,7 +91,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pods(project):
-    """The module pod.py of the project."""
+    """The project's module pod.py."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(project / "dags")
         yield importlib.import_module("pods_airflow.pod")
@@ -99,14 +99,14 @@ def pods(project):
 
 @pytest.fixture(scope="module")
 def check(project):
-    """The check of airflow.yml of the project."""
+    """The project's check of airflow.yml."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(project / "src")
         yield importlib.import_module("pods.airflow_dag.settings").check
 
 
 def create(pods, runner="pod", params=(), nodes=(("node", ["a"], ["b"]),), **default_args):
-    """A DAG with a task for each node, and one that removes intermediate data."""
+    """A DAG with one task per node, and one that removes intermediate data."""
     Node, Task = pods.dag.Node, pods.dag.Task
     tasks = [Task(f"task_{number}", [Node(*node)]) for number, node in enumerate(nodes)]
     return pods.create_dag(
@@ -133,7 +133,7 @@ def test_settings_are_put_on_top_of_the_pod_template(pods):
     kubernetes_validate.validate(POD, KUBERNETES, strict=True)
 
 
-def test_airflow_sends_the_pod_as_it_is_with_labels_to_find_it_again(pods, monkeypatch):
+def test_airflow_sends_the_pod_unchanged_with_labels_to_find_it_again(pods, monkeypatch):
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
     from kubernetes.client import ApiClient
 
@@ -157,7 +157,7 @@ def test_airflow_sends_the_pod_as_it_is_with_labels_to_find_it_again(pods, monke
 
 
 @pytest.mark.parametrize("keep, action", [(False, "delete_pod"), (True, "delete_succeeded_pod")])
-def test_pods_that_have_failed_are_kept_if_asked(pods, keep, action):
+def test_failed_pods_are_kept_if_asked(pods, keep, action):
     timeout = timedelta(minutes=3)
     dag = create(pods, image="x", keep_failed_pods=keep, startup_timeout=timeout)
     operator = dag.get_task("task_0").kubernetes_operator(context(dag, "task_0"))
@@ -168,7 +168,7 @@ def test_pods_that_have_failed_are_kept_if_asked(pods, keep, action):
 
 @pytest.mark.parametrize("kubeconfig", [None, "/kubeconfig"])
 @pytest.mark.parametrize("in_a_pod", [False, True])
-def test_cluster_is_that_of_kubeconfig_or_the_one_that_airflow_is_in(
+def test_cluster_is_the_one_in_kubeconfig_or_the_one_airflow_runs_in(
     pods, monkeypatch, tmp_path, kubeconfig, in_a_pod
 ):
     dag = create(pods, image="x")
@@ -207,7 +207,7 @@ def test_image_is_the_projects_unless_the_task_has_one(pods, monkeypatch):
         st.sampled_from(["$(HOME)", "$$(HOME)"]) | st.text() | st.floats(-1, 1),
     ),
 )
-def test_pod_does_what_the_task_would_do_itself(pods, names, params):
+def test_pod_does_what_the_task_itself_would_do(pods, names, params):
     nodes = [(name, [name, "params:x"], [f"{name}@pandas"]) for name in names]
     dag = create(pods, nodes=nodes, params=params, image="x")
     for task in dag.tasks:
@@ -215,7 +215,7 @@ def test_pod_does_what_the_task_would_do_itself(pods, names, params):
         [container] = task.kubernetes_operator(given).pod_template_dict["spec"]["containers"]
         *command, work = container["command"]
         assert command == ["python", "-m", "dags.pods_airflow.run"]
-        assert "$" not in work  # Kubernetes would put the pod's variables there
+        assert "$" not in work  # Kubernetes would insert the pod's variables
         assert pods.dag.Run.from_json(work) == task.run_in(given)
 
 
@@ -281,7 +281,7 @@ def test_setting_of_a_pod_is_accepted(check, key, value, expected):
 @pytest.mark.parametrize(
     "key, value, message",
     [
-        ("runner", "pods", "'pods' is not pod or executor"),
+        ("runner", "pods", "'pods' is not one of pod, executor"),
         ("cpu", "two", f"'two' is not {CORES}"),
         ("cpu", 0, f"0 is not {CORES}"),
         ("cpu", [2, 1], f"[2, 1] is not {CORES}"),
@@ -289,23 +289,23 @@ def test_setting_of_a_pod_is_accepted(check, key, value, expected):
         ("memory", "1GB", f"'1GB' is not {BYTES}"),
         ("memory", "512m", f"'512m' is not {BYTES}"),
         ("memory", 512, f"512 is not {BYTES}"),
-        ("gpu", "1", "'1' is not a whole number from 0"),
-        ("image", "My Image", "'My Image' is not an image such as registry.example.com/name:1.0"),
+        ("gpu", "1", "'1' is not a whole number of at least 0"),
+        ("image", "My Image", "'My Image' is not an image like registry.example.com/name:1.0"),
         ("volumes", {"models": "mnt"}, f"{{'models': 'mnt'}} is not {VOLUMES}"),
         ("env", {"A-B": "1"}, f"{{'A-B': '1'}} is not {VARIABLES}"),
         ("env", ["A=1"], f"['A=1'] is not {VARIABLES}"),
         ("env", {"A": True}, f"{{'A': True}} is not {VARIABLES}"),
-        ("secrets", "warehouse", "'warehouse' is not a list of names of Kubernetes' objects"),
-        ("secrets", ["my_secret"], "['my_secret'] is not a list of names of Kubernetes' objects"),
+        ("secrets", "warehouse", "'warehouse' is not a list of names of Kubernetes objects"),
+        ("secrets", ["my_secret"], "['my_secret'] is not a list of names of Kubernetes objects"),
         (
             "labels",
             {"team": "a b"},
-            "{'team': 'a b'} is not a mapping of labels, such as {disktype: ssd}",
+            "{'team': 'a b'} is not a mapping of labels, like {disktype: ssd}",
         ),
         (
             "tolerations",
             [{"kye": "gpu"}],
-            "[{'kye': 'gpu'}] is not a list of tolerations such as {key: gpu, operator: Exists}",
+            "[{'kye': 'gpu'}] is not a list of tolerations like {key: gpu, operator: Exists}",
         ),
         ("keep_failed_pods", "yes", "'yes' is not true or false"),
     ],
@@ -324,7 +324,7 @@ def test_wrong_setting_of_a_pod_is_refused(check, key, value, message):
         ("default: [", "Invalid YAML or JSON file "),
     ],
 )
-def test_what_is_no_yaml_is_refused_with_its_place(project, line, message):
+def test_invalid_yaml_is_refused_with_its_location(project, line, message):
     settings = project / "conf" / "airflow" / "airflow.yml"
     before = settings.read_text()
     try:
@@ -401,6 +401,6 @@ def test_settings_reach_the_tasks_of_a_node_pipeline_tag_or_namespace(project, t
     assert specs[europe]["containers"][0]["env"] == [{"name": "A", "value": "1"}]
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1] == (
-        "Error: conf/airflow/airflow.yml: default: tasks: train_model_nod: no node is chosen; "
+        "Error: conf/airflow/airflow.yml: default: tasks: train_model_nod: matches no node; "
         "did you mean train_model_node?"
     )

@@ -1,6 +1,6 @@
-"""The DAG of a project runs its pods for real: Airflow's scheduler and triggerer, podman, S3.
+"""A project's DAG really runs its pods: Airflow's scheduler and triggerer, podman, S3.
 
-Only Kubernetes is a stand-in, see kubernetes_api.py. Needs root, podman and debootstrap.
+Only Kubernetes is a stand-in (kubernetes_api.py). Needs root, podman and debootstrap.
 """
 
 import json
@@ -14,6 +14,7 @@ import pytest
 
 from local_airflow import LocalAirflow
 from tests.conftest import BIN, edit, run
+from tests.processes import kill
 from tests.standins.images import K8S, build, create_project
 from tests.standins.kubernetes_api import KubernetesApi, podman
 
@@ -41,7 +42,7 @@ USER = 10001
 
 
 def create(name, settings, storage, folder, runner="pod"):
-    """Create a project whose runs keep nothing in between, and write its DAGs."""
+    """Create a project that keeps no intermediate data, and write its DAGs."""
     project = create_project(K8S, name, folder)
     edit(project / "conf/airflow/globals.yml", "storage: data", f"storage: {storage}")
     file = project / "conf/airflow/airflow.yml"
@@ -69,7 +70,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def project(folder, images, k8s_image):
-    """A project with its data on a volume; its DAG of the pipeline reporting has no image."""
+    """A project with its data on a volume; the DAG of its pipeline reporting has no image."""
     project = create("Pods", VOLUME, "data", folder)
     build(project, images["pods"])
     return project
@@ -106,7 +107,7 @@ def kubernetes(folder, volume, s3):
 
 @pytest.fixture(scope="module")
 def airflow(kubernetes, folder, project, on_s3, images, postgresql):
-    """Airflow with both projects. It has no KEDRO_IMAGE of the second one, which names its own."""
+    """Airflow with both projects. KEDRO_IMAGE is for the first; the second names its own image."""
     (folder / "dags").mkdir()
     for each in (project, on_s3):
         (folder / "dags" / each.name).symlink_to(each / "dags")
@@ -132,7 +133,7 @@ def expected(folder, project, images):
 
 
 def metrics_of_kedro(project, image, data):
-    """The metrics of `kedro run` with the parameters of the runs, in an image of the project."""
+    """The metrics of `kedro run` with the runs' parameters, in an image of the project."""
     run("cp", "--recursive", project / "data", data, cwd=project)
     run("chown", "--recursive", USER, data, cwd=project)
     mount = f"--volume={data}:/home/kedro_docker/data"
@@ -144,12 +145,12 @@ def metrics_of_kedro(project, image, data):
 
 
 def sent(kubernetes, run_id):
-    """The pods that Airflow has sent for a run."""
+    """The pods that Airflow sent for a run."""
     return [pod for pod in kubernetes.created if run_id in json.dumps(pod["spec"])]
 
 
 def wait_for(condition, seconds=300):
-    """Wait until the condition holds, and tell what it returned."""
+    """Wait until the condition holds, and return its result."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline
@@ -158,7 +159,7 @@ def wait_for(condition, seconds=300):
 
 
 def wait_for_pod(kubernetes, run_id, task_id):
-    """Wait until a pod of a task runs, and tell its name."""
+    """Wait until a task's pod runs, and return its name."""
 
     def running():
         for pod in kubernetes.pods():
@@ -172,17 +173,16 @@ def wait_for_pod(kubernetes, run_id, task_id):
 
 
 @contextmanager
-def restarted(airflow, *servers):
-    """Kill these servers of an Airflow, and start them anew, each with a log of its own."""
+def restarted(airflow, *commands):
+    """Kill servers of an Airflow, and start each again by a command that ends in its name."""
     children = psutil.Process(airflow.process.pid).children()
     running = {child.cmdline()[-1]: child for child in children}
-    options = {"env": airflow.environment, "start_new_session": True}
-    inside = ["nsenter", f"--target={airflow.process.pid}", "--mount", f"--wd={airflow.cwd}"]
+    options = {"cwd": airflow.cwd, "env": airflow.environment, "start_new_session": True}
     started = []
-    for name in servers:
-        running[name].kill()
+    for command in commands:
+        name = command[-1]
+        kill(running[name])
         log = (airflow.home / f"{name}.log").open("w")
-        command = [*inside, BIN / "airflow", name]
         started.append(subprocess.Popen(command, stdout=log, stderr=log, **options))
     try:
         yield
@@ -193,27 +193,27 @@ def restarted(airflow, *servers):
 
 
 def error_events(airflow, run_id):
-    """The lines of a run's logs that tell of a trigger that failed, although its pod may not."""
+    """The lines in a run's logs about a failed trigger, even if its pod did not fail."""
     logs = airflow.home.glob(f"logs/*/run_id={run_id}/*/*.log")
     lines = [line for log in logs for line in log.read_text().splitlines()]
     return [line for line in lines if "error event" in line or "Invalid kube-config" in line]
 
 
 def ended(airflow, dag_id, run_id):
-    """The state of the run, and the state and number of the last try of each task."""
+    """The run's state, and the state and number of each task's last try."""
     state = airflow.wait(dag_id, run_id)
     tasks = airflow.tasks(dag_id, run_id)
     return state, {task["task_id"]: (task["state"], task["try_number"]) for task in tasks}
 
 
 def tries(**more):
-    """What `ended` tells of tasks that have succeeded, in their first try or in the given one."""
+    """What `ended` returns for tasks that succeeded, at the first try or the given one."""
     names = ("data_processing", "data_science", "reporting", "remove_intermediate")
     return {name: ("success", more.get(name, 1)) for name in names}
 
 
 def metrics_of_only_run(volume):
-    """The metrics of the run on a volume, which has left one version of each result alone."""
+    """The metrics of the only run on a volume, which left one version of each result."""
     [metrics] = volume.glob("08_reporting/metrics.json/*/metrics.json")
     assert metrics.stat().st_uid == USER
     saved = {path.parent.name for path in volume.glob("0[68]_*/*/*/*")}
@@ -222,7 +222,7 @@ def metrics_of_only_run(volume):
     return json.loads(metrics.read_text())
 
 
-def test_run_on_a_volume_succeeds_though_a_pod_is_killed(
+def test_run_on_a_volume_succeeds_although_a_pod_is_killed(
     airflow, kubernetes, project, volume, expected
 ):
     run_id = airflow.trigger("pods", PARAMS)
@@ -234,7 +234,7 @@ def test_run_on_a_volume_succeeds_though_a_pod_is_killed(
     assert {pod["metadata"]["name"] for pod in pods} <= set(kubernetes.deleted)
 
 
-def test_task_whose_pod_takes_long_waits_in_the_triggerer(airflow, kubernetes):
+def test_task_with_a_slow_pod_waits_in_the_triggerer(airflow, kubernetes):
     run_id = airflow.trigger("pods", PARAMS)
     pod = wait_for_pod(kubernetes, run_id, "data_processing")
     wait_for(lambda: airflow.tasks("pods", run_id)[0]["state"] == "deferred")
@@ -250,7 +250,7 @@ def test_task_whose_pod_takes_long_waits_in_the_triggerer(airflow, kubernetes):
     assert error_events(airflow, run_id) == []
 
 
-def test_pods_are_restricted_and_have_the_resources_of_their_task(airflow, kubernetes):
+def test_pods_are_restricted_and_have_their_tasks_resources(airflow, kubernetes):
     resources = {}
     for pod in kubernetes.created:
         [container] = pod["spec"]["containers"]
@@ -298,7 +298,7 @@ def test_failed_node_shows_its_error_in_airflow_and_its_pods_are_removed(airflow
     assert pods <= set(kubernetes.deleted)
 
 
-def test_pod_whose_image_does_not_exist_fails_with_this_reason(airflow, kubernetes):
+def test_pod_whose_image_does_not_exist_fails_and_says_so(airflow, kubernetes):
     run_id = airflow.trigger("pods-reporting")
     state, tasks = ended(airflow, "pods-reporting", run_id)
     assert (state, tasks["reporting"]) == ("failed", ("failed", 1))
@@ -309,13 +309,14 @@ def test_pod_whose_image_does_not_exist_fails_with_this_reason(airflow, kubernet
 def test_run_survives_the_death_of_scheduler_and_triggerer_with_the_same_pods(
     airflow, kubernetes, expected, volume
 ):
-    """The last test: Airflow is not whole after it."""
+    """The last test: it leaves Airflow incomplete."""
     run_id = airflow.trigger("pods", PARAMS)
     pod = wait_for_pod(kubernetes, run_id, "data_processing")
     kubernetes.send(pod, "STOP")
     watching = f"dag_id=pods/run_id={run_id}/task_id=data_processing/*.trigger.*.log"
     wait_for(lambda: len(list((airflow.home / "logs").glob(watching))) == 1)
-    with restarted(airflow, "triggerer", "scheduler"):
+    servers = [kubernetes.inside(BIN / "airflow", name) for name in ("triggerer", "scheduler")]
+    with restarted(airflow, *servers):
         wait_for(lambda: len(list((airflow.home / "logs").glob(watching))) == 2)
         kubernetes.send(pod, "CONT")
         state, tasks = ended(airflow, "pods", run_id)

@@ -1,4 +1,4 @@
-"""What `make bundle` and `make check` of an MWAA project build, refuse and find."""
+"""What `make bundle` and `make check` in an MWAA project build, refuse and find."""
 
 import io
 import json
@@ -11,8 +11,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from mwaa import bundle, check
 
+from mwaa import bundle, check
 from tests.conftest import ENVIRONMENT, ROOT, answers, edit, kedro_new, run
 
 CONSTRAINTS = ROOT / "layers" / "platforms" / "mwaa" / "mwaa" / "constraints"
@@ -50,16 +50,16 @@ def test_references_pass_and_keep_their_values(content):
 
 
 @given(nested(refs), plain, names)
-def test_one_value_that_is_no_reference_is_refused_with_its_key(others, value, key):
+def test_value_that_is_not_a_reference_is_refused_with_its_key(others, value, key):
     content = yaml.safe_dump({"others": others, "block": [{key: value}]}).encode()
     with pytest.raises(SystemExit) as refused:
         bundle.references("conf/base/credentials/aws.json", content)
     assert str(refused.value).startswith(
-        f"No bundle: conf/base/credentials/aws.json: the value of block.0.{key} is no reference."
+        f"No bundle: conf/base/credentials/aws.json: the value of block.0.{key} is not a reference."
     )
 
 
-def test_comments_of_credentials_are_left_out():
+def test_comments_in_credentials_are_dropped():
     content = b"# key: TOP-SECRET\nwarehouse:\n  con: ${oc.env:URL}  # TOP-SECRET\n"
     assert bundle.references("conf/base/credentials.yml", content) == (
         b"warehouse:\n  con: ${oc.env:URL}\n"
@@ -67,13 +67,13 @@ def test_comments_of_credentials_are_left_out():
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a: [", b"[default]\nkey = 1\n", b"secret"])
-def test_credentials_that_are_no_yaml_are_refused(content):
-    with pytest.raises(SystemExit, match="credentials.ini: its content is no reference"):
+def test_credentials_that_are_not_yaml_are_refused(content):
+    with pytest.raises(SystemExit, match="credentials.ini: its content is not a reference"):
         bundle.references("dags/credentials.ini", content)
 
 
 @given(st.dictionaries(names, st.binary(max_size=50)))
-def test_an_archive_depends_on_names_and_bytes_only(content):
+def test_an_archive_depends_only_on_names_and_bytes(content):
     first = bundle.archive(content)
     with zipfile.ZipFile(io.BytesIO(first)) as written:
         assert {name: written.read(name) for name in written.namelist()} == content
@@ -121,7 +121,7 @@ def make(verb, project, check=True, **environment):
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The files below a folder, and those in the archives there, at any depth."""
+    """The files in a folder, and those in its archives, at any depth."""
     found = {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
@@ -232,12 +232,12 @@ def test_no_planted_secret_is_in_any_archive(project):
         "plugins/credentials.yml",
     ],
 )
-def test_credentials_that_are_no_references_are_refused_and_the_bundle_stays(name, project):
+def test_credentials_that_are_not_references_are_refused_and_the_bundle_stays(name, project):
     before = contents(project / "dist")
     (project / name).parent.mkdir(parents=True, exist_ok=True)
     (project / name).write_text(json.dumps({"bucket": {"key": SECRET}}))
     refused = make("bundle", project, check=False)
-    assert f"No bundle: {name}: the value of bucket.key is no reference." in refused.stderr
+    assert f"No bundle: {name}: the value of bucket.key is not a reference." in refused.stderr
     assert refused.returncode and SECRET not in refused.stdout + refused.stderr
     assert contents(project / "dist") == before
 
@@ -248,7 +248,9 @@ def test_credentials_inside_the_package_are_refused(project):
     with (project / "pyproject.toml").open("a") as file:
         file.write('[tool.setuptools.package-data]\nspace_flights = ["*.json"]\n')
     refused = make("bundle", project, check=False)
-    assert "src/space_flights/credentials.json: the value of key is no reference" in refused.stderr
+    assert (
+        "src/space_flights/credentials.json: the value of key is not a reference" in refused.stderr
+    )
 
 
 @pytest.mark.slow
@@ -257,7 +259,7 @@ def test_credentials_inside_the_package_are_refused(project):
     [
         ("conf/airflow/globals.yml", "s3://flights/data", "data", "storage is 'data'. Set it to"),
         ("conf/airflow/globals.yml", "s3://flights/data", "s3://", "storage is 's3://'. Set it to"),
-        (DAG, "'schedule': None", "'schedule': 'daily'", "Airflow does not load dags/"),
+        (DAG, "schedule=None", "schedule='daily'", "Airflow does not load dags/"),
         ("pyproject.toml", "space_flights.__version__", "space_flights.no", "cannot be built"),
     ],
 )
@@ -292,7 +294,7 @@ def test_stale_or_missing_bundle_is_refused(verb, project):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.3.1", "3.2.1"])
-def test_requirements_resolve_under_the_constraints_of_mwaa(version, created):
+def test_requirements_resolve_under_mwaas_constraints(version, created):
     checked = make("check", created, MWAA_AIRFLOW=version)
     pins = set((CONSTRAINTS / f"{version}.txt").read_text().splitlines())
     [pandas] = [line for line in checked.stdout.splitlines() if line.startswith("pandas==")]

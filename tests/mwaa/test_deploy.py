@@ -1,7 +1,7 @@
-"""What `make data`, `make plan` and `make deploy` of an MWAA project do to a bucket and to MWAA.
+"""What `make data`, `make plan` and `make deploy` do to a bucket and to MWAA.
 
-The bucket is a real one. MWAA's answers come from here; botocore's Stubber checks each call and
-each answer against the model of the service.
+The bucket is real. MWAA's answers come from here; botocore's Stubber checks each call and each
+answer against the model of the service.
 """
 
 import itertools
@@ -12,6 +12,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
+
 from mwaa import bucket as bucket_module
 from mwaa import data, deploy
 
@@ -29,7 +30,7 @@ FILES = ["plugins.zip", "requirements.txt", "startup.sh"]
 
 
 class Interrupted(Exception):
-    """Stands for whatever may end the program."""
+    """Stands in for whatever may end the program."""
 
 
 class Service:
@@ -37,7 +38,7 @@ class Service:
 
     Attributes:
         environment: what GetEnvironment answers.
-        errors: for the name of a call, the error codes with which its next calls are refused.
+        errors: by the name of a call, the error codes of its next calls.
         failure: of the next update; None lets it succeed.
         failed: the status after a failed update.
         calls: how often each call was made.
@@ -91,7 +92,7 @@ class Service:
 
 @pytest.fixture
 def bucket(s3, tmp_path, monkeypatch):
-    """An empty bucket with versioning, that storage names, and a bundle for it."""
+    """An empty, versioned bucket that `storage` names, and a bundle for it."""
     name = "flights"
     if name not in [found["Name"] for found in s3.client.list_buckets()["Buckets"]]:
         s3.create_bucket(name)
@@ -113,7 +114,7 @@ def run_deploy(s3, service, *options):
 
 
 def versions(s3, bucket):
-    """The ids of all versions of all objects, the newest first."""
+    """The ids of all versions of all objects, newest first."""
     listed = s3.client.list_object_versions(Bucket=bucket).get("Versions", [])
     listed.sort(key=lambda version: version["IsLatest"], reverse=True)
     found = {}
@@ -179,7 +180,7 @@ def test_changed_dag_is_uploaded_alone_and_the_environment_is_left_alone(bucket,
     assert service.calls["update_environment"] == 1
 
 
-def test_changed_package_updates_the_environment_with_its_version_only(bucket, s3):
+def test_changed_package_updates_only_its_version_in_the_environment(bucket, s3):
     service = Service(bucket)
     run_deploy(s3, service)
     (deploy.BUNDLE / "plugins.zip").write_bytes(b"changed")
@@ -257,7 +258,7 @@ def refused(s3, service, *options):
     return str(error.value)
 
 
-def test_failed_update_is_told_and_the_dags_stay_until_it_succeeds(bucket, s3):
+def test_failed_update_is_reported_and_the_dags_stay_until_it_succeeds(bucket, s3):
     service = Service(bucket)
     service.failure = {"ErrorCode": "INCORRECT_CONFIGURATION", "ErrorMessage": "No such path."}
     assert refused(s3, service).startswith(
@@ -270,19 +271,19 @@ def test_failed_update_is_told_and_the_dags_stay_until_it_succeeds(bucket, s3):
 
 
 @pytest.mark.parametrize("status", ["UNAVAILABLE", "DELETED"])
-def test_environment_that_an_update_has_broken_is_told(status, bucket, s3):
+def test_environment_broken_by_an_update_is_reported(status, bucket, s3):
     service = Service(bucket)
     service.failure, service.failed = {"ErrorCode": "X", "ErrorMessage": "Why."}, status
     assert refused(s3, service).startswith(f"MWAA could not update {ENVIRONMENT}: X: Why. It is ")
     assert sorted(content(s3, bucket)) == FILES
 
 
-def test_throttled_update_is_told_and_succeeds_in_the_next_run(bucket, s3):
+def test_throttled_update_is_reported_and_succeeds_in_the_next_run(bucket, s3):
     service = Service(bucket)
     service.errors["update_environment"] = ["ThrottlingException"]
     assert refused(s3, service) == (
-        "All is uploaded, but the environment is not updated. UpdateEnvironment: AWS has too many "
-        "requests at the moment. Run the same command again."
+        "Everything is uploaded, but the environment is not updated. UpdateEnvironment: AWS has "
+        "too many requests at the moment. Run the same command again."
     )
     run_deploy(s3, service)
     assert service.environment["LastUpdate"] == {"Status": "SUCCESS"}
@@ -321,7 +322,7 @@ def test_missing_permission_on_the_bucket_names_the_call(bucket, s3, monkeypatch
     assert said.startswith("PutObject is not allowed with these credentials (No.).")
 
 
-def test_wrong_keys_are_told_by_a_real_s3(bucket, s3):
+def test_wrong_keys_are_reported_by_a_real_s3(bucket, s3):
     keys = {"aws_access_key_id": "unknown", "aws_secret_access_key": "wrong"}
     config = Config(proxies={})
     client = boto3.client("s3", endpoint_url=s3.url, region_name="us-east-1", config=config, **keys)
@@ -343,7 +344,7 @@ def test_unknown_environment_is_refused(bucket, s3):
         deploy.main(["typo"], s3=s3.client, mwaa=Service(bucket))
 
 
-def test_bucket_of_another_region_is_refused_before_any_upload(bucket, s3):
+def test_bucket_in_another_region_is_refused_before_any_upload(bucket, s3):
     said = refused(s3, Service(bucket, region="eu-west-1"))
     assert said == f"The bucket {bucket} is in us-east-1, MWAA in eu-west-1."
     assert versions(s3, bucket) == {}
@@ -369,21 +370,21 @@ def test_missing_bucket_is_refused(bucket, s3, monkeypatch):
     assert refused(s3, Service("missing")).startswith("There is no bucket missing.")
 
 
-def test_missing_credentials_and_region_are_told(bucket, s3, monkeypatch, tmp_path):
+def test_missing_credentials_and_region_are_reported(bucket, s3, monkeypatch, tmp_path):
     for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.delenv(key, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for variable in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(variable, str(tmp_path / "none"))
-    with pytest.raises(SystemExit, match="AWS cannot be asked: You must specify a region."):
+    with pytest.raises(SystemExit, match="Cannot reach AWS: You must specify a region."):
         deploy.main([ENVIRONMENT])
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with pytest.raises(SystemExit, match="AWS cannot be asked: Unable to locate credentials"):
+    with pytest.raises(SystemExit, match="Cannot reach AWS: Unable to locate credentials"):
         deploy.main([ENVIRONMENT])
 
 
 @pytest.mark.parametrize("prefix", ["", "data", "team/flights"])
-def test_raw_data_is_uploaded_as_far_as_it_has_changed(
+def test_only_new_or_changed_raw_data_is_uploaded(
     prefix, bucket, s3, tmp_path, monkeypatch, capsys
 ):
     raw = tmp_path / "data" / "01_raw"
@@ -415,5 +416,5 @@ def test_raw_data_is_uploaded_as_far_as_it_has_changed(
     "count, written",
     [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (14_930, "14.9 kB"), (2_500_000_000, "2.5 GB")],
 )
-def test_sizes_are_written_for_people(count, written):
+def test_sizes_are_readable(count, written):
     assert bucket_module.size(count) == written

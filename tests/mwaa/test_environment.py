@@ -1,4 +1,4 @@
-"""A project goes to MWAA: raw data, bundle, deployment, and runs of its DAG on both executors.
+"""A project on MWAA: raw data, bundle, deployment, and runs of its DAG on both executors.
 
 Bucket, installation, scheduler, worker and broker are real; MWAA's API is a stub.
 """
@@ -7,8 +7,8 @@ import json
 import shutil
 
 import pytest
-from mwaa import deploy
 
+from mwaa import deploy
 from tests.conftest import ENVIRONMENT, answers, edit, kedro_new, metrics, run
 from tests.mwaa.test_deploy import Service, content, versions
 from tests.standins.mwaa_environment import (
@@ -35,7 +35,7 @@ def local(template, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def project(local, s3, tmp_path_factory):
-    """The project with a bucket that has its raw data, and the bundle."""
+    """The project with its raw data in a bucket, and the bundle."""
     project = tmp_path_factory.mktemp("cloud") / "space-flights"
     shutil.copytree(local, project)
     s3.create_bucket(BUCKET)
@@ -46,7 +46,7 @@ def project(local, s3, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def service(project):
-    """MWAA's API, with an environment of the bucket."""
+    """MWAA's API, with an environment for the bucket."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(deploy, "BUNDLE", project / "dist" / "mwaa")
         patch.setattr(deploy, "POLL", 0)
@@ -67,7 +67,7 @@ def mwaa(service, s3, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(local, mwaa):
-    """The metrics of `kedro run` with the packages of MWAA, on the local disk."""
+    """The metrics of `kedro run` with MWAA's packages, on the local disk."""
     path = f"{mwaa.bin}:{ENVIRONMENT['PATH']}"
     run(mwaa.bin / "kedro", "run", cwd=local, env=ENVIRONMENT | {"PATH": path})
     return metrics(local)
@@ -75,7 +75,7 @@ def expected(local, mwaa):
 
 @pytest.fixture
 def run_dag(mwaa, postgresql, s3, tmp_path):
-    """Run the DAG on an executor: the contents of the new objects, and the logs of the tasks.
+    """Run the DAG on an executor; return the new objects' contents and the tasks' logs.
 
     Airflow is started in an empty folder, which stays empty.
     """
@@ -95,7 +95,7 @@ def run_dag(mwaa, postgresql, s3, tmp_path):
 
 
 def files_of_mwaa() -> set[str]:
-    """The files in MWAA's folder, but for those of Airflow itself."""
+    """The files in MWAA's folder, except Airflow's own."""
     own = (".cache", "logs", "redis", "airflow.cfg", "airflow.db", "standalone.log", "simple_auth")
     paths = [path.relative_to(HOME) for path in HOME.rglob("*") if path.is_file()]
     return {
@@ -120,7 +120,7 @@ def test_dag_runs_with_all_data_in_the_bucket_and_the_metrics_of_kedro_run(run_d
     assert [record["level"] for record in records] == ["info"]
 
 
-def test_changed_setting_is_live_without_an_update_and_celery_runs_the_dag(
+def test_changed_setting_takes_effect_without_an_update_and_celery_runs_the_dag(
     project, service, mwaa, run_dag, expected, s3
 ):
     before = versions(s3, BUCKET)
@@ -147,16 +147,16 @@ def checked(project, version):
 
 
 def frozen(python):
-    """The packages that are installed."""
+    """The installed packages."""
     listed = run("uv", "pip", "freeze", "--python", python, cwd=python.parent).stdout.splitlines()
     return {line for line in listed if "==" in line and not line.startswith("pip==")}
 
 
-def test_pip_on_mwaa_has_installed_what_make_check_says(project, mwaa):
+def test_pip_on_mwaa_installed_what_make_check_says(project, mwaa):
     assert checked(project, "3.3.1") - frozen(mwaa.bin / "python") == set()
 
 
-def test_pip_installs_under_the_constraints_of_an_older_mwaa_what_make_check_says(
+def test_pip_installs_what_make_check_says_under_the_constraints_of_an_older_mwaa(
     project, tmp_path
 ):
     run("uv", "venv", "--quiet", "--seed", "--python", python312(), tmp_path / "venv", cwd=project)

@@ -17,9 +17,9 @@ ACCOUNT = "${AWS::Region}:${AWS::AccountId}"
 ENVIRONMENT = {
     "Fn::Sub": f"arn:${{AWS::Partition}}:airflow:{ACCOUNT}:environment/${{EnvironmentName}}"
 }
-# Pinned, as each new version of them knows new rules.
+# What the environment names by version.
 NAMED = ["plugins.zip", "requirements.txt", "startup.sh"]
-# Actions on every resource, and why AWS takes no narrower one.
+# Actions allowed on every resource, and why AWS allows nothing narrower.
 ON_EVERYTHING = {
     "cloudwatch:PutMetricData": "metrics have no ARN; a condition names their namespaces",
     "logs:DescribeLogGroups": "it lists the log groups of an account",
@@ -28,7 +28,7 @@ ON_EVERYTHING = {
 
 
 class Loader(yaml.SafeLoader):
-    """Reads the short forms of CloudFormation's functions, such as !Ref, as the long ones."""
+    """Reads the short forms of CloudFormation's functions, like !Ref, as the long ones."""
 
 
 def read_function(loader: Loader, name: str, node: yaml.Node) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def workflow(project) -> str:
 
 
 def create(stack: dict[str, Any], **parameters: object) -> dict[str, dict[str, Any]]:
-    """Find the resources, by name, that CloudFormation would create with these parameters."""
+    """Find the resources that CloudFormation would create with these parameters, by name."""
     defaults = {name: of.get("Default") for name, of in stack["Parameters"].items()}
     values = defaults | {"Bucket": "my-bucket", "AWS::NoValue": None} | parameters
 
@@ -119,7 +119,7 @@ def statements(stack: dict[str, Any], *roles: str) -> list[dict[str, Any]]:
 
 
 def checkov(linters: Path, file: Path) -> dict[str, list[dict[str, Any]]]:
-    """Run checkov; its findings by their outcome."""
+    """Run checkov, and return its findings by outcome."""
     command = ["--framework=cloudformation", "--skip-download", "--output=json", "--soft-fail"]
     done = run(linters / "checkov", *command, "-f", file, cwd=file.parent)
     return json.loads(done.stdout)["results"]
@@ -129,14 +129,14 @@ def test_cfn_lint_finds_nothing(linters, file):
     assert run(linters / "cfn-lint", "--include-checks=I", "--", file, cwd=file.parent).stdout == ""
 
 
-def test_cfn_lint_refuses_a_property_that_there_is_not(linters, file):
+def test_cfn_lint_refuses_an_unknown_property(linters, file):
     edit(file, "DagS3Path: dags", "DagsS3Path: dags")
     done = run(linters / "cfn-lint", file, cwd=file.parent, check=False)
     assert done.returncode == 2
     assert "E3002" in done.stdout and "'DagsS3Path'" in done.stdout
 
 
-def test_checkov_finds_nothing_but_one_exception_which_has_a_reason(linters, file):
+def test_checkov_finds_nothing_but_one_exception_with_a_reason(linters, file):
     results = checkov(linters, file)
     assert results["failed_checks"] == []
     assert {found["resource"] for found in results["passed_checks"]} >= {
@@ -149,13 +149,13 @@ def test_checkov_finds_nothing_but_one_exception_which_has_a_reason(linters, fil
     assert skipped["check_result"]["suppress_comment"].startswith("Access logs need")
 
 
-def test_checkov_refuses_a_bucket_that_is_not_versioned(linters, file):
+def test_checkov_refuses_an_unversioned_bucket(linters, file):
     edit(file, "Status: Enabled # MWAA requires it", "Status: Suspended")
     [failed] = checkov(linters, file)["failed_checks"]
     assert failed["check_id"] == "CKV_AWS_21"
 
 
-def test_cfn_lint_has_one_exception_which_has_a_reason(stack, file):
+def test_cfn_lint_has_one_exception_with_a_reason(stack, file):
     metadata = [resource.get("Metadata", {}) for resource in stack["Resources"].values()]
     assert stack["Metadata"] == {"cfn-lint": {"config": {"ignore_checks": ["W1030"]}}}
     assert [each for each in metadata if "cfn-lint" in each] == []
@@ -193,7 +193,7 @@ def test_bucket_refuses_connections_without_tls(stack):
     }
 
 
-def test_old_versions_of_data_go_and_those_that_the_environment_may_name_stay(stack):
+def test_old_versions_of_data_expire_and_those_that_the_environment_may_name_stay(stack):
     rules = stack["Resources"]["ProjectBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
     whole_bucket = [rule for rule in rules if "Prefix" not in rule]
     [data] = [rule for rule in rules if "Prefix" in rule]
@@ -230,7 +230,7 @@ def test_only_what_aws_cannot_narrow_is_allowed_on_every_resource(stack):
     }
 
 
-def test_keys_are_used_for_queues_only_and_none_of_this_account(stack):
+def test_keys_are_used_only_for_queues_and_none_is_this_accounts(stack):
     allowed = statements(stack, "DeployRole", "ExecutionRole")
     [keys] = [statement for statement in allowed if "NotResource" in statement]
     assert [
@@ -247,7 +247,7 @@ def test_keys_are_used_for_queues_only_and_none_of_this_account(stack):
 
 
 @pytest.mark.parametrize("role", ["DeployRole", "ExecutionRole"])
-def test_every_action_in_s3_is_allowed_on_this_bucket_only(stack, role):
+def test_every_action_in_s3_is_allowed_only_on_this_bucket(stack, role):
     found = [
         (action, resource)
         for statement in statements(stack, role)
@@ -275,7 +275,7 @@ def test_tasks_cannot_change_the_code_that_they_run(stack):
     ]
 
 
-def test_mwaa_takes_the_execution_role_in_the_name_of_this_environment_only(stack):
+def test_mwaa_may_assume_the_execution_role_only_for_this_environment(stack):
     role = stack["Resources"]["ExecutionRole"]["Properties"]
     [trust] = role["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Principal"] == {"Service": ["airflow.amazonaws.com", "airflow-env.amazonaws.com"]}
@@ -347,7 +347,7 @@ def test_environment_names_a_startup_script_only_when_told_its_version(stack):
     assert not [key for key in empty if key.startswith(("Plugins", "Requirements"))]
 
 
-def test_environment_has_a_network_of_its_own_or_the_one_that_is_given(stack):
+def test_environment_has_its_own_network_or_the_given_one(stack):
     own = create(stack)
     given = create(stack, VpcId="vpc-1", PrivateSubnetIds=["subnet-1", "subnet-2"])
     subnets = [resources["Environment"]["Properties"] for resources in (own, given)]
@@ -366,7 +366,7 @@ def test_environment_has_a_network_of_its_own_or_the_one_that_is_given(stack):
     }
 
 
-def test_only_the_environment_itself_reaches_it(stack):
+def test_only_the_environment_can_reach_itself(stack):
     resources = create(stack)
     [ingress] = [of for of in resources.values() if of["Type"].endswith("::SecurityGroupIngress")]
     group = {"Ref": "SecurityGroup"}
@@ -417,7 +417,7 @@ def test_workflow_gets_credentials_last_after_tests_and_checks(workflow):
     }
 
 
-def test_workflow_deploys_main_once_a_role_is_set_and_holds_no_secret(workflow):
+def test_workflow_deploys_main_once_a_role_is_set_and_contains_no_secret(workflow):
     loaded = yaml.safe_load(workflow)
     [job] = loaded["jobs"].values()
     # YAML 1.1 reads the key on as true.

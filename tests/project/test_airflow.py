@@ -106,7 +106,7 @@ def metrics(project):
     return {path.parent.name: json.loads(path.read_text()) for path in paths}
 
 
-def test_form_and_credentials_reach_the_run_whose_asset_triggers_another_dag(airflow, project):
+def test_form_and_credentials_reach_the_run_and_its_asset_triggers_another_dag(airflow, project):
     airflow.trigger("listener")  # unpauses it; its own run does not count
     run_id = airflow.trigger("other", {"model_options.test_size": 0.4})
     assert airflow.wait("other", run_id) == "success"
@@ -133,7 +133,7 @@ def test_form_and_credentials_reach_the_run_whose_asset_triggers_another_dag(air
     assert not intermediate.exists() or list(intermediate.iterdir()) == []
 
 
-def test_run_reads_no_secret_by_its_values(airflow, project):
+def test_values_of_a_run_cannot_read_secrets(airflow, project):
     run_id = airflow.trigger("other", {"label": LEAK})
     assert airflow.wait("other", run_id) == "success"
     [echo] = project.glob("data/08_reporting/echo.json")
@@ -141,7 +141,7 @@ def test_run_reads_no_secret_by_its_values(airflow, project):
     assert found["label"] == LEAK and SECRET not in echo.read_text()
 
 
-def test_conf_that_the_form_does_not_have_is_refused_before_any_node_runs(airflow):
+def test_conf_outside_the_form_is_refused_before_any_node_runs(airflow):
     run_id = airflow.trigger("other", {"model_options": {"features": [LEAK]}})
     assert airflow.wait("other", run_id) == "failed"
     tasks = airflow.tasks("other", run_id)
@@ -149,7 +149,7 @@ def test_conf_that_the_form_does_not_have_is_refused_before_any_node_runs(airflo
     [failed, *_] = [task for task in tasks if task["state"] == "failed"]
     assert failed["try_number"] == 1
     log = airflow.log("other", run_id, failed)
-    assert "The conf of this run has 'model_options', which is no field of the DAG's form" in log
+    assert "This run's conf has 'model_options', which is not a field of the DAG's form" in log
 
 
 def test_tasks_are_shown_in_groups_with_their_documentation(airflow):
@@ -165,7 +165,7 @@ def test_tasks_are_shown_in_groups_with_their_documentation(airflow):
 
 
 def outputs(project, version):
-    """What a run has left under its version: the metrics and the coefficients of the model."""
+    """What a run left under its version: the metrics and the model's coefficients."""
     [metrics] = project.glob(f"data/08_reporting/metrics.json/{version}/metrics.json")
     [model] = project.glob(f"data/06_models/model.pickle/{version}/model.pickle")
     return json.loads(metrics.read_text()), pickle.loads(model.read_bytes()).coef_.tolist()
@@ -184,7 +184,7 @@ def of_kedro(project, folder, params):
     return outputs(copy, "*")
 
 
-def test_runs_at_once_and_a_backfill_equal_kedro_runs_with_their_parameters(
+def test_concurrent_runs_and_a_backfill_equal_kedro_runs_with_their_parameters(
     airflow, project, tmp_path
 ):
     seeds = (1, 2, 3)

@@ -1,11 +1,9 @@
-"""Faults in the middle of a run on a real Airflow: its data is right, at the latest when cleared.
+"""Faults during a run on a real Airflow: its data ends up right, at the latest once it is cleared.
 
-FAULTS has tasks die when half of a file is on the disk. Needs root, which mounts a full disk.
+FAULTS kills tasks when half of a file is on the disk. Needs root, to mount a full disk.
 """
 
-import contextlib
 import json
-import os
 import re
 import subprocess
 import time
@@ -17,14 +15,15 @@ import pytest
 
 from local_airflow import LocalAirflow
 from tests.conftest import BIN, answers, edit, kedro_new, run
+from tests.processes import kill
 from tests.project.test_airflow import of_airflow, of_kedro
 
 pytestmark = pytest.mark.slow
 
 FAULTS = '''
-"""Kill or hold the tasks that save a dataset, when half of its file is on the disk.
+"""Kill or hold the tasks that save a dataset once half of its file is on the disk.
 
-The parameter faults of a DAG run tells what to do, and how often: {dataset: [kill, 1]}.
+A DAG run's parameter `faults` says what to do, and how many times: {dataset: [kill, 1]}.
 """
 
 import json
@@ -96,13 +95,13 @@ TASKS = """
   tasks:
     count_node: {trigger_rule: all_done, retries: 0}
 """
-ENVIRONMENT = {  # how soon the tasks of a dead scheduler are run again, and all others
+ENVIRONMENT = {  # how soon the tasks of a dead scheduler run again, and all others
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
-    # A task that starts before the API server is up again waits for it: else it fails in 4 to 15 s,
-    # and on a slow machine the scheduler is earlier by more.
+    # A task that starts before the API server is back waits for it. By default it fails in 4 to
+    # 15 s, and on a slow machine the scheduler is back that much earlier.
     "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "180",
     "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "2",
 }
@@ -121,16 +120,12 @@ def project(template, tmp_path_factory):
     (package / "faults.py").write_text(FAULTS)
     (package / "pipelines" / "counting").mkdir()
     (package / "pipelines" / "counting" / "__init__.py").write_text(COUNT)
-    edit(
-        package / "settings.py",
-        "\n\nHOOKS = (",
-        "\nfrom .faults import Faults\n\nHOOKS = (Faults(), ",
-    )
     for path, text in {
-        "airflow/catalog.yml": CATALOG,
-        "base/parameters.yml": "faults: {}\n",
+        package / "settings.py": "\nfrom .faults import Faults\n\nHOOKS = (Faults(),)\n",
+        project / "conf" / "airflow" / "catalog.yml": CATALOG,
+        project / "conf" / "base" / "parameters.yml": "faults: {}\n",
     }.items():
-        with (project / "conf" / path).open("a") as file:
+        with path.open("a") as file:
             file.write(text)
     run("make", "dag", cwd=project)
     run("kedro", "run", "--env=airflow", cwd=project)
@@ -155,7 +150,7 @@ def expected(project, tmp_path_factory):
 
 
 def notes(project, run_id):
-    """The notes of the faults of a run: which file each has left, and its size then."""
+    """The notes of a run's faults: which file each left, and how large it was."""
     paths = sorted((project / "faults" / quote(run_id, safe="")).glob("*.[0-9]"))
     return {path.name: json.loads(path.read_text()) for path in paths}
 
@@ -177,13 +172,13 @@ def unfinished(project):
 
 
 def tries(airflow, run_id):
-    """The states of the run's tasks and how often they were tried."""
+    """The states of the run's tasks, and how many times they were tried."""
     tasks = airflow.tasks("other", run_id)
     return {task["task_id"]: (task["state"], task["try_number"]) for task in tasks}
 
 
 def wait(airflow, run_id):
-    """Wait for the run, and print what tells why it ended as it did: pytest shows it on a failure.
+    """Wait for the run, and print why it ended as it did: pytest shows that on a failure.
 
     Returns:
         The state of the run.
@@ -202,13 +197,13 @@ def wait(airflow, run_id):
 
 
 def clear(airflow, run_id):
-    """Clear what has failed, and wait for the run."""
+    """Clear what failed, and wait for the run."""
     body = {"dry_run": False, "dag_run_id": run_id, "only_failed": True}
     airflow.api.post("/api/v2/dags/other/clearTaskInstances", json=body).raise_for_status()
     return wait(airflow, run_id)
 
 
-def test_run_succeeds_though_each_task_is_killed_while_it_saves(airflow, project, expected):
+def test_run_succeeds_although_each_task_is_killed_while_it_saves(airflow, project, expected):
     saved = ("train_features", "model", "predictions", "metrics")
     run_id = airflow.trigger("other", {"faults": {name: ["kill", 1] for name in saved}})
     assert wait(airflow, run_id) == "success"
@@ -240,7 +235,7 @@ def test_half_written_file_of_a_failed_run_is_never_read(airflow, project, expec
     assert not place(last).exists()
 
     counted = ("failed" if dataset == "test_features" else "success", 1)
-    assert tries(airflow, run_id)["count_node"] == counted  # its trigger rule starts it always
+    assert tries(airflow, run_id)["count_node"] == counted  # its trigger rule always starts it
     run("kedro", "run", "--env=airflow", "--from-nodes=predict_node", cwd=project)
     newest = max(project.glob("data/08_reporting/metrics.json/*/metrics.json"))
     assert json.loads(newest.read_text()) == expected[0]
@@ -257,7 +252,7 @@ def test_half_written_file_of_a_failed_run_is_never_read(airflow, project, expec
         ("06_models", 0, "model", "train_model_node"),
     ],
 )
-def test_run_on_a_full_disk_fails_with_one_error_and_succeeds_when_there_is_space(
+def test_run_on_a_full_disk_fails_with_one_error_and_succeeds_once_there_is_space(
     airflow, project, expected, folder, free, dataset, task
 ):
     disk = project / "data" / folder
@@ -283,36 +278,6 @@ def test_run_on_a_full_disk_fails_with_one_error_and_succeeds_when_there_is_spac
         run("umount", "--lazy", disk, cwd=project)
 
 
-def kill(*servers):
-    """Kill servers with all that they have started; tasks have sessions of their own.
-
-    All are stopped before the first is killed, so that none reports the death of another.
-    """
-    sessions = {server.pid for server in servers}
-    stopped = set()
-    while found := of_sessions(sessions) - stopped:
-        for process in found:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.suspend()
-        stopped |= found
-    for process in sorted(stopped, key=psutil.Process.create_time, reverse=True):
-        with contextlib.suppress(psutil.NoSuchProcess):  # a stopped orphan would get a SIGHUP
-            process.kill()
-    for server in servers:
-        server.wait()
-    assert psutil.wait_procs(stopped, timeout=60)[1] == []
-
-
-def of_sessions(sessions):
-    """The processes of these sessions, and all that they have started."""
-    found = set()
-    for process in psutil.process_iter():
-        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
-            if os.getsid(process.pid) in sessions:
-                found |= {process, *process.children(recursive=True)}
-    return found
-
-
 def test_run_survives_the_death_of_its_scheduler_and_then_of_all_of_airflow(
     airflow, environment, project, expected
 ):
@@ -322,7 +287,7 @@ def test_run_survives_the_death_of_its_scheduler_and_then_of_all_of_airflow(
     wait_for_note(project, run_id, "test_features.0")
     servers = psutil.Process(airflow.process.pid).children()
     [scheduler] = [server for server in servers if server.cmdline()[-1] == "scheduler"]
-    scheduler.kill()
+    kill(scheduler)
     with (airflow.home / "scheduler.log").open("w") as log:
         restarted = subprocess.Popen(
             [BIN / "airflow", "scheduler"],
@@ -336,6 +301,7 @@ def test_run_survives_the_death_of_its_scheduler_and_then_of_all_of_airflow(
         wait_for_note(project, run_id, "model.0")
     finally:
         kill(restarted, airflow.process)
+        restarted.wait()
     model = notes(project, run_id)["model.0"]
     assert [path.stat().st_size for path in unfinished(project)] == [model["size"]]
     assert not place(model).exists()

@@ -1,4 +1,4 @@
-"""A generated project, installed as its README says, runs, is tested, and protects itself."""
+"""A new project, installed as its README says, runs, passes its tests, and protects itself."""
 
 import ast
 import contextlib
@@ -16,8 +16,7 @@ import httpx
 import pandas as pd
 import pytest
 
-from compose import STARTERS
-from tests.conftest import ENVIRONMENT, answers, edit, kedro_new, metrics, run, venv
+from tests.conftest import ENVIRONMENT, edit, metrics
 
 pytestmark = pytest.mark.slow
 PACKAGE = "space_flights"
@@ -27,37 +26,6 @@ END = "    return dag\n\n\ndef callback"
 CYCLE = f"    list(operators.values())[-1] >> list(operators.values())[0]\n{END}"
 ENGINE = f"dags/{PACKAGE}_airflow"
 DAG_TEST = "tests/dags/test_dag.py"
-
-
-@pytest.fixture(scope="module", params=STARTERS)
-def created(request, template, tmp_path_factory):
-    """A project and an environment of its own with what `make install` installs."""
-    folder = tmp_path_factory.mktemp(request.param)
-    kedro_new(template, request.param, folder, answers())
-    project = folder / "space-flights"
-    tools = project / "requirements-dev.txt"
-    return project, venv(folder / "venv", project, "--requirement", tools)
-
-
-@pytest.fixture
-def project(created, tmp_path):
-    """A fresh copy of the project."""
-    return shutil.copytree(created[0], tmp_path / "space-flights")
-
-
-@pytest.fixture
-def command(created, project):
-    """Run a command of the project's environment in the project."""
-    path = f"{created[1]}:{ENVIRONMENT['PATH']}"
-
-    def run_in_project(*words, check=True, **environment):
-        environment = (
-            ENVIRONMENT | {"PATH": path, "AIRFLOW_HOME": str(project / ".airflow")} | environment
-        )
-        environment.pop("KEDRO_LOGGING_CONFIG")
-        return run(*words, cwd=project, check=check, env=environment)
-
-    return run_in_project
 
 
 def test_kedro_run_works_with_and_without_the_airflow_environment(project, command):
@@ -81,7 +49,7 @@ def test_project_passes_its_own_tests_and_linters(command):
     command("ruff", "format", "--check", ".")
 
 
-def test_make_help_lists_the_verbs(created, command):
+def test_make_help_lists_the_targets(created, command):
     listed = command("make", "help").stdout
     verbs = {line.split()[1] for line in listed.splitlines()}
     expected = {"help", "install", "run", "test", "dag", "airflow", "package"}
@@ -128,7 +96,7 @@ def test_make_airflow_starts_airflow_with_the_dag(project, created, tmp_path):
 
 
 @one_starter
-def test_package_carries_the_project_and_no_local_configuration(project, command):
+def test_package_contains_the_project_and_no_local_configuration(project, command):
     for name in ("credentials.yml", "credentials.yaml", "credentials.json", "deep/secret.txt"):
         path = project / "conf" / "local" / name
         path.parent.mkdir(exist_ok=True)
@@ -213,10 +181,8 @@ def test_wrong_setting_is_refused_and_nothing_is_written(project, command):
     edit(project / "conf" / "airflow" / "airflow.yml", "retries: 2", "retires: 2")
     refused = command("make", "dag", check=False)
     assert refused.returncode != 0 and "Traceback" not in refused.stderr
-    assert (
-        "Error: conf/airflow/airflow.yml: default: retires: there is no such name; "
-        "did you mean retries?"
-    ) in refused.stderr
+    message = "conf/airflow/airflow.yml: default: retires: unknown name; did you mean retries?"
+    assert f"Error: {message}" in refused.stderr
     assert (project / DAG).read_text() == written
 
 
@@ -242,7 +208,7 @@ def test_dags_of_several_pipelines_load_together_with_their_own_settings(project
     }
     command(*create, "--tags=unknown", "--pipelines=reporting")
     command(*create, "--group-by=memory")
-    assert "id='split_data_node'" in (project / DAG).read_text()
+    assert "'split_data_node'," in (project / DAG).read_text()
 
 
 @one_starter
@@ -252,6 +218,7 @@ def test_two_projects_of_different_releases_load_from_one_folder(project, comman
     shutil.copytree(project / "dags", other)
     edit(other / Path(ENGINE).name / "dag.py", 'ui_color = "#ffe36e"', 'ui_color = "#000000"')
     (other / Path(ENGINE).name).rename(other / "other_project_airflow")
+    (other / ".airflowignore").write_text("other_project_airflow/\n")
     text = (other / Path(DAG).name).read_text().replace("space_flights", "other_project")
     (other / Path(DAG).name).unlink()
     (other / "other_project_airflow_dag.py").write_text(text)
@@ -301,7 +268,7 @@ def test_task_loads_only_the_pipelines_that_it_needs_and_sends_nothing(
 
 
 @one_starter
-def test_spaceflights_reads_data_with_the_gaps_of_kedros_tutorial(project, command):
+def test_spaceflights_reads_data_with_gaps_like_those_in_kedros_tutorial(project, command):
     raw = project / "data" / "01_raw"
     companies = pd.read_csv(raw / "companies.csv")
     companies.loc[::2, ["company_rating", "company_location"]] = None

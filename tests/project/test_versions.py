@@ -1,4 +1,4 @@
-"""All tasks of a DAG run read the versions of that run, and can save them again."""
+"""All tasks of a DAG run read that run's versions, and can save them again."""
 
 import json
 import sys
@@ -27,7 +27,7 @@ while len(done) < len(dag.tasks):
 
 @pytest.fixture(scope="module")
 def project(template, tmp_path_factory):
-    """A project in which a newer run is ahead, with a model that cannot be read."""
+    """A project with a newer run, whose model cannot be read."""
     folder = tmp_path_factory.mktemp("project")
     kedro_new(template, "astro-airflow-iris", folder, answers())
     project = folder / "space-flights"
@@ -43,7 +43,7 @@ def run_dag(project, **options):
     return run(sys.executable, "-c", RUN_TASKS, dag, cwd=project.parent, env=environment, **options)
 
 
-def test_run_reads_its_own_version_and_saves_it_again_while_a_newer_one_is_ahead(project):
+def test_run_reads_and_replaces_its_own_version_although_there_is_a_newer_one(project):
     for _ in range(2):
         run_dag(project)
         [metrics] = project.glob("data/08_reporting/metrics.json/*/metrics.json")
@@ -51,14 +51,13 @@ def test_run_reads_its_own_version_and_saves_it_again_while_a_newer_one_is_ahead
         assert json.loads(metrics.read_text())["accuracy"] > 0.9
 
 
-def test_grouped_nodes_read_the_version_that_they_have_just_saved(project):
-    dag = project / "dags" / "space_flights_airflow_dag.py"
-    dag.write_text(dag.read_text().replace("'group_by': 'none'", "'group_by': 'pipeline'"))
+def test_grouped_nodes_read_the_version_they_have_just_saved(project):
+    run("kedro", "airflow", "create", "--params=group_by=pipeline", cwd=project)
     run_dag(project)
     assert len(list(project.glob("data/06_models/model.pickle/*"))) == 2
 
 
-def test_version_that_a_node_fails_to_save_is_not_found_and_a_retry_leaves_nothing_of_it(project):
+def test_half_saved_version_is_never_found_and_a_retry_removes_it(project):
     nodes = project / "src" / "space_flights" / "pipelines" / "data_science" / "nodes.py"
     edit(nodes, '{"accuracy": accuracy}', '{"accuracy": accuracy, "unknown": object()}')
     assert "not JSON serializable" in run_dag(project, check=False).stderr

@@ -1,9 +1,10 @@
 """The image of a project for Kubernetes, built once for all tests that run it.
 
-Images cannot be pulled here, so image/make_base.sh makes a stand-in for what each one starts from,
-under its name: image/Dockerfile.base says what it has. Needs root, podman and debootstrap.
+Images cannot be pulled here, so image/make_base.sh builds stand-ins for the base images under their
+names; image/Dockerfile.base describes them. Needs root, podman and debootstrap.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -40,7 +41,7 @@ PLANTED = (
 
 
 class Image(NamedTuple):
-    """A project and the name of an image that one of its Dockerfiles gives."""
+    """A project, and the name of the image built from one of its Dockerfiles."""
 
     project: Path
     name: str
@@ -59,7 +60,7 @@ def run(*command: str | Path, env: dict[str, str] = ENVIRONMENT, cwd: Path = ROO
 
 
 def create_project(starter: str, name: str, folder: Path) -> Path:
-    """Create a project; one for Kubernetes can have its data on S3."""
+    """Create a project; one for Kubernetes may have its data on S3."""
     project = cookiecutter(
         str(ROOT / "starters" / starter),
         no_input=True,
@@ -69,12 +70,12 @@ def create_project(starter: str, name: str, folder: Path) -> Path:
     )
     if starter == K8S:
         with Path(project, "requirements.txt").open("a") as requirements:
-            requirements.write("s3fs>=2025\n")  # in all: images share their layer of packages
+            requirements.write("s3fs>=2025\n")  # in all: images share this layer
     return Path(project)
 
 
 def plant(project: Path, names: Iterable[str]) -> None:
-    """Write files that must stay with the user, who is not the image's."""
+    """Write files that must not leave the project, owned by another user than the image's."""
     for name in names:
         path = project / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,11 +91,13 @@ def bases(dockerfile: Path) -> list[str]:
 
 
 def build(project: Path, name: str, *options: str, dockerfile: str = "Dockerfile") -> str:
-    """Build an image; what podman said of it."""
+    """Build an image, and return podman's output."""
     [base] = bases(project / dockerfile)
-    run(FOLDER / "make_base.sh", base)
     file = f"--file={project / dockerfile}"
-    return run("podman", "build", *BUILD, *options, file, f"--tag={name}", project)
+    with FOLDER.joinpath("Dockerfile.base").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # builds side by side would not find each other's layers
+        run(FOLDER / "make_base.sh", base)
+        return run("podman", "build", *BUILD, *options, file, f"--tag={name}", project)
 
 
 def remove(name: str) -> None:
@@ -103,14 +106,14 @@ def remove(name: str) -> None:
 
 
 def check_tools() -> None:
-    """Say what is missing, before anything takes long."""
+    """Say what is missing, before anything that takes long."""
     missing = [tool for tool in ("podman", "debootstrap") if not shutil.which(tool)]
     assert not missing, f"not installed: {', '.join(missing)}; .ci/packages installs what is needed"
 
 
 @pytest.fixture(scope="session")
 def k8s_image(tmp_path_factory) -> Iterator[Image]:
-    """The project's image, of a user who is not the image's and has files that must stay there."""
+    """The project's image; the project has another owner, and files that must not leave it."""
     check_tools()
     project = create_project(K8S, "Image Demo", tmp_path_factory.mktemp("k8s-image"))
     plant(project, PLANTED)

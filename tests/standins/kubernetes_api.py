@@ -1,12 +1,12 @@
 """Kubernetes without a cluster: the API that Airflow uses to run pods, on top of podman.
 
 A stand-in for the API server, the scheduler and the kubelet of a cluster with one node. What it
-tells of pods is modelled on the real ones: phases, conditions, reasons, events. It lacks access
-control, service accounts, namespaces, quotas, taints, affinity, devices, restarts, the pulling of
-images, `exec` and thus the sidecar for XComs, and the states and logs of init containers. Real are
-the containers: `podman kube play` gets the pod as it was sent, but for what `for_podman` lists.
+reports of pods is modelled on the real ones: phases, conditions, reasons, events. It lacks access
+control, service accounts, namespaces, quotas, taints, affinity, devices, restarts, image pulls,
+`exec` and thus the sidecar for XComs, and the states and logs of init containers. The containers
+are real: `podman kube play` gets the pod as it was sent, except for what `for_podman` lists.
 Podman ignores `runAsNonRoot` and `activeDeadlineSeconds`, which are enforced here, and does not
-always tell OOMKilled, which is inferred. Needs root, podman and catatonit.
+always report OOMKilled, which is inferred. Needs root, podman and catatonit.
 """
 
 import itertools
@@ -53,11 +53,11 @@ DISCOVERY = {  # what a client asks for before it lists pods
 
 
 class Refused(Exception):
-    """A request that fails: the HTTP code, the reason and the message of its `Status`."""
+    """A failed request: the HTTP code, and the reason and message of its `Status`."""
 
 
 class NotStarted(Exception):
-    """A container that waits for what never comes: the reason and the message of its state."""
+    """A container that waits forever: the reason and the message of its state."""
 
 
 def podman(
@@ -83,7 +83,7 @@ def timestamp(ago: float = 0) -> str:
 
 
 def copied(document: dict) -> dict:
-    """Copy a document without what is null."""
+    """Copy a document without its nulls."""
 
     def nulls_out(found: dict) -> dict:
         return {key: found[key] for key in found if found[key] is not None}
@@ -97,7 +97,7 @@ def containers(spec: dict) -> list[dict]:
 
 
 def mistakes(pod: dict) -> Iterator[str]:
-    """Find what an API server refuses: by its schema, strictly, and by some of its other rules."""
+    """Find what an API server would refuse: strictly by its schema, and by some other rules."""
     try:
         kubernetes_validate.validate(pod, VERSION, strict=True)
     except kubernetes_validate.ValidationError as error:
@@ -121,7 +121,7 @@ def mistakes(pod: dict) -> Iterator[str]:
 
 
 def selects(selector: str, labels: Mapping[str, str]) -> bool:
-    """Tell whether a selector of labels, or of fields, selects these."""
+    """Return whether a selector of labels or fields matches these."""
     for negation, key, operator, value in TERM.findall(selector):
         found = labels.get(key)
         holds = found in re.split(", *", value.strip("()")) if operator else found is not None
@@ -131,7 +131,7 @@ def selects(selector: str, labels: Mapping[str, str]) -> bool:
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:
-    """Replace `$(NAME)` where there is such a variable, and `$$` by `$`."""
+    """Replace `$(NAME)` if there is such a variable, and `$$` with `$`."""
     return VARIABLE.sub(lambda found: values.get(found[1], found[0]) if found[1] else "$", text)
 
 
@@ -206,7 +206,7 @@ class Pod:
         return None
 
     def check_image(self, container: dict) -> None:
-        """Refuse an image that podman does not have, and root where `runAsNonRoot` forbids it."""
+        """Refuse an image that podman does not have, and root if `runAsNonRoot` forbids it."""
         name, image = container["name"], container["image"]
         if podman("image", "exists", image, check=False).returncode:
             if container.get("imagePullPolicy") == "Never":
@@ -232,7 +232,7 @@ class Pod:
             raise NotStarted("CreateContainerConfigError", f"{text} (container: {name})")
 
     def wait_for_nothing(self, reason: str, message: str) -> None:
-        """Let the containers wait for what never comes."""
+        """Let the containers wait forever."""
         self.waiting = {"reason": reason, "message": message}
         self.record("Failed", f"Error: {reason}: {message}")
 
@@ -255,7 +255,7 @@ class Pod:
         self.api.events.append(event)
 
     def inspect(self) -> dict[str, dict]:
-        """What podman knows of the containers that there are, at most half a second ago."""
+        """What podman knows about the existing containers, at most half a second old."""
         with self.lock:
             if time.monotonic() > self.inspected_at + 0.5:
                 found = podman("container", "inspect", *self.containers, check=False).stdout
@@ -322,14 +322,14 @@ class Pod:
         }
 
     def read(self) -> dict:
-        """The pod as the API gives it, in a new version if its status is another."""
+        """The pod as the API returns it, in a new version if its status has changed."""
         if (status := self.status()) != self.last_status:
             self.last_status = status
             self.metadata["resourceVersion"] = str(self.api.version())
         return {**self.manifest, "metadata": dict(self.metadata), "status": status}
 
     def log(self, query: Mapping[str, str]) -> Iterator[str]:
-        """The lines of a container's log, by the options of the API's query.
+        """The lines of a container's log, with the options in the API's query.
 
         Raises:
             Refused: the container has not been started.
@@ -355,7 +355,7 @@ class Pod:
                         log.readline()
                 while True:
                     while raw := log.readline():
-                        if not raw.endswith(b"\n"):  # it is being written
+                        if not raw.endswith(b"\n"):  # still being written
                             log.seek(-len(raw), os.SEEK_CUR)
                             break
                         stamp, _, flag, text = raw.decode(errors="replace").split(" ", 3)
@@ -393,21 +393,21 @@ class Pod:
 
 
 def for_podman(pod: Pod) -> dict:
-    """Write a pod so that podman 4.3.1 does what a kubelet does.
+    """Write a pod in a way that makes podman 4.3.1 do what a kubelet does.
 
-    Translated is what podman lacks or does otherwise; it gets the rest as it was sent:
+    What podman lacks or does differently is translated; it gets the rest as it was sent:
 
-    - The name is unique on this machine; the hostname is that of Kubernetes.
-    - Nothing is pulled: podman's images are those of the registry.
+    - The name is unique on this machine; the hostname is Kubernetes' own.
+    - Nothing is pulled: podman's images stand in for the registry's.
     - The pod has the machine's network, if the API was told so.
-    - Volumes are folders: claims, Secrets, ConfigMaps, and emptyDir, which in podman is shared by
-      all pods that name it alike, and filled from the image. Medium and sizeLimit are not in force.
-    - subPath, which podman ignores, is a volume of its own, and so is terminationMessagePath.
+    - Volumes are folders: claims, Secrets, ConfigMaps, and emptyDir, which podman would share
+      between pods by name, and fill from the image. Medium and sizeLimit have no effect.
+    - subPath, which podman ignores, is a separate volume, and so is terminationMessagePath.
     - Variables have their values, whatever they refer to, and `$(NAME)` is expanded.
-    - fsGroup, which podman ignores, is a supplementary group, and that of the volumes' files.
+    - fsGroup, which podman ignores, is a supplementary group, and the group of the volumes' files.
 
     Raises:
-        NotStarted: a Secret, a ConfigMap, or a key of one is not there.
+        NotStarted: a Secret, a ConfigMap, or a key in one does not exist.
     """
     pod.folder.mkdir(parents=True)
     written = copied(pod.manifest)
@@ -548,7 +548,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PATCH = do_DELETE = answer
 
     def handle(self) -> None:
-        """Serve a connection until the client leaves, at whatever moment."""
+        """Serve a connection until the client leaves, whenever that is."""
         try:
             super().handle()
         except ConnectionError:
@@ -559,22 +559,22 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class KubernetesApi:
-    """The API server of a cluster that runs pods by podman, as a context manager.
+    """The API server of a cluster that runs pods with podman, as a context manager.
 
     Args:
-        folder: made if missing; the files of the pods are there while these exist.
-        volumes: the folders that stand for persistent volume claims.
+        folder: created if missing; contains the pods' files while the pods exist.
+        volumes: the folders that stand in for persistent volume claims.
         secrets: the data of Secrets, not encoded.
         config_maps: the data of ConfigMaps.
-        node_labels: the labels of the only node.
-        network: of the pods: `host`, so that they reach the services of 127.0.0.1, or `none`.
+        node_labels: the only node's labels.
+        network: the pods' network: `host`, to reach services on 127.0.0.1, or `none`.
 
     Attributes:
-        kubeconfig: the file by which a client outside of the cluster finds the API.
-        environment: the variables that every container of a cluster has.
+        kubeconfig: the file that tells a client outside the cluster where the API is.
+        environment: the variables that every container in a cluster has.
         created: the pods as they were sent.
-        deleted: the names of the pods whose deletion was asked for.
-        events: all that there were.
+        deleted: the names of the pods that clients asked to delete.
+        events: all events so far.
     """
 
     def __init__(
@@ -606,7 +606,7 @@ class KubernetesApi:
         self.server.api = self
         authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("127.0.0.1").configure_cert(context)
-        options = {"server_side": True, "do_handshake_on_connect": False}  # but in its own thread
+        options = {"server_side": True, "do_handshake_on_connect": False}  # in its own thread
         self.server.socket = context.wrap_socket(self.server.socket, **options)
         self.environment = {
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
@@ -652,13 +652,13 @@ class KubernetesApi:
             raise RuntimeError(f"These pods may be left in podman: {' '.join(left)}")
 
     def inside(self, *command: str | Path) -> list[str]:
-        """The command that runs another one as in a pod: with a service account, mounted."""
+        """The command that runs another one as in a pod, with a mounted service account."""
         mount = 'mkdir --parents "$1" && mount --bind "$0" "$1" && shift && exec "$@"'
         inside = ["unshare", "--mount", "sh", "-c", mount, self.service_account, SERVICE_ACCOUNT]
         return [str(part) for part in (*inside, *command)]
 
     def pods(self) -> list[dict]:
-        """The pods that there are now, with their status."""
+        """The current pods, with their status."""
         return [pod.read() for pod in list(self.running.values())]
 
     def kill(self, name: str) -> None:
@@ -668,15 +668,15 @@ class KubernetesApi:
         podman("kill", *pod.containers)
 
     def send(self, name: str, signal: str) -> None:
-        """Send a signal such as STOP and CONT to the containers of a pod."""
+        """Send a signal, like STOP or CONT, to the containers of a pod."""
         [pod] = [pod for pod in list(self.running.values()) if pod.name == name]
         podman("kill", f"--signal={signal}", *pod.containers)
 
     def data(self, kind: str, reference: Mapping[str, object]) -> Mapping[str, str]:
-        """The data of a Secret or ConfigMap to which a pod refers.
+        """The data of a Secret or ConfigMap that a pod refers to.
 
         Raises:
-            NotStarted: it is neither there nor optional.
+            NotStarted: it does not exist and is not optional.
         """
         name = reference["name"]
         if name not in self.known[kind] and not reference.get("optional"):
@@ -684,10 +684,10 @@ class KubernetesApi:
         return self.known[kind].get(name, {})
 
     def answer(self, method: str, path: str, query: dict, body: dict) -> dict | Iterator[str]:
-        """Answer a request: by an object, or by lines as they come.
+        """Answer a request with an object, or with lines as they come.
 
         Raises:
-            Refused: it fails, as the client is to be told.
+            Refused: what to tell the client if it fails.
         """
         namespace, kind, name, part = (ROUTE.fullmatch(path) or re.match("()()()()", "")).groups()
         pod = self.running.get((namespace, name))
@@ -738,14 +738,14 @@ class KubernetesApi:
         return answer
 
     def select(self, namespace: str, query: Mapping[str, str]) -> list[dict]:
-        """The pods of a namespace that a query selects by their labels, and by their phase."""
+        """The pods in a namespace that a query selects by label and phase."""
         pods = [pod for pod in list(self.running.values()) if pod.key[0] == namespace]
         labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
         found = [pod.read() for pod in pods if selects(labels, pod.metadata.get("labels", {}))]
         return [pod for pod in found if selects(fields, {"status.phase": pod["status"]["phase"]})]
 
     def watch_pods(self, namespace: str, query: Mapping[str, str]) -> Iterator[str]:
-        """Tell of pods that come, change and go, from a resourceVersion on."""
+        """Report pods that come, change and go, starting from a resourceVersion."""
         deadline = time.monotonic() + float(query.get("timeoutSeconds", 300))
         since = int(query.get("resourceVersion", 0))
         known: dict[str, dict] = {}

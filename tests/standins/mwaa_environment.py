@@ -1,7 +1,7 @@
 """Amazon MWAA without AWS: a bucket, /usr/local/airflow, and Airflow with a Celery worker.
 
 Modelled on images/airflow/ of https://github.com/aws/amazon-mwaa-docker-images: its containers
-source startup.sh, install the requirements and start Airflow, in this order and in the same
+source startup.sh, install the requirements and start Airflow, in this order and with the same
 environment.
 """
 
@@ -17,9 +17,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from local_airflow import LocalAirflow
+from local_airflow import LocalAirflow, free_ports
 from tests.conftest import BIN, ROOT, run
-from tests.standins.servers import Server, free_ports
+from tests.standins.servers import Server
 
 HOME = Path("/usr/local/airflow")
 VERSION = "3.3.1"
@@ -42,7 +42,7 @@ ESSENTIAL = {
     "MWAA_AIRFLOW_COMPONENT": "hybrid",  # a container with scheduler and worker
     "MWAA_COMMAND": "hybrid",
 }
-# nor these where the container has them.
+# nor these, if the container has them.
 PROTECTED = {
     "AIRFLOW_HOME",
     "AIRFLOW_VERSION",
@@ -65,7 +65,7 @@ keep
 
 
 def python312() -> Path:
-    """Find an interpreter of Python 3.12: on PATH, beside this one, of pyenv, or one of uv.
+    """Find a Python 3.12: on PATH, next to this one, in pyenv, or one of uv's.
 
     Raises:
         RuntimeError: there is none.
@@ -76,7 +76,7 @@ def python312() -> Path:
     installed = {path for folder in versions for path in folder.glob("3.12.*/bin/python3.12")}
     found = [shutil.which("python3.12")]
     found += sorted(installed, key=lambda path: -int(path.parts[-3].split(".")[2]))
-    for path in filter(None, found):  # a shim of pyenv may exist and not run
+    for path in filter(None, found):  # a pyenv shim may exist but not run
         if run(path, "--version", cwd=ROOT, check=False).stdout.startswith("Python 3.12."):
             return Path(path)
     run(BIN / "uv", "python", "install", "--quiet", "3.12", cwd=ROOT, check=False)
@@ -84,32 +84,32 @@ def python312() -> Path:
     uv = run(BIN / "uv", "python", "find", *managed, cwd=ROOT, check=False)
     if uv.returncode:
         raise RuntimeError(
-            "MWAA runs Python 3.12, and this machine has none that runs: neither python3.12 on "
-            f"PATH, nor 3.12 in pyenv, nor one of uv. Install one of them.\n{uv.stderr}"
+            "MWAA runs Python 3.12, and none that works was found: not python3.12 on PATH, nor "
+            f"3.12 in pyenv, nor one of uv's. Install one of them.\n{uv.stderr}"
         )
     return Path(uv.stdout.strip())
 
 
 def install_airflow(folder: Path, version: str = VERSION) -> Path:
-    """Make a virtual environment of what MWAA's image has, and return its bin folder."""
+    """Create a virtual environment with what MWAA's image has, and return its bin folder."""
     run("uv", "venv", "--quiet", "--seed", "--python", python312(), folder, cwd=ROOT)
     image = [f"apache-airflow[celery,postgres,statsd]=={version}"]
     image += ["apache-airflow-providers-amazon", "aiobotocore"]
-    image += ["redis"]  # in the place of SQS
+    image += ["redis"]  # in place of SQS
     install = ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", folder]
     run(*install, "--constraint", CONSTRAINTS / f"{version}.txt", *image, cwd=ROOT)
     return folder / "bin"
 
 
 class Mwaa:
-    """An environment of Amazon MWAA in /usr/local/airflow, which is there inside of the block.
+    """An environment of Amazon MWAA in /usr/local/airflow, which exists inside the block.
 
     Args:
         bin: the executables of an Airflow, from `install_airflow`. Requirements are installed
-            into it: a new environment needs a new one.
+            there, so each environment needs its own.
         s3: a client for the bucket.
-        environment: what the service gives to its containers: the execution role's credentials.
-        version: of that Airflow.
+        environment: what the service gives its containers: the execution role's credentials.
+        version: that Airflow's version.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Mwaa:
             "AIRFLOW_VERSION": version,
             "HOME": str(HOME),
             "PATH": f"{bin}:/usr/local/bin:/usr/bin:/bin",
-            "PYTHONPATH": "/python",  # where the image has its own modules
+            "PYTHONPATH": "/python",  # where the image keeps its own modules
             "PYTHONUNBUFFERED": "1",
             **environment,
         }
@@ -137,18 +137,18 @@ class Mwaa:
             HOME.mkdir()
         except FileExistsError:
             raise RuntimeError(
-                f"{HOME} exists already: of an Airflow of this machine, or left by tests that "
-                "were killed. Only in the second case, remove it."
+                f"{HOME} already exists. If it belongs to an Airflow on this machine, keep it. If "
+                "tests that were killed left it, remove it."
             ) from None
         except PermissionError:
-            raise RuntimeError(f"Only root may make {HOME}, as MWAA has it.") from None
+            raise RuntimeError(f"Only root may create {HOME}, where MWAA has it.") from None
         return self
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(HOME)
 
     def update(self, settings: Mapping[str, Any]) -> None:
-        """Do what an update of the environment does, in the words of MWAA's `GetEnvironment`.
+        """Do what an update of the environment does, given settings as in `GetEnvironment`.
 
         Args:
             settings: SourceBucketArn, DagS3Path, and optionally PluginsS3Path,
@@ -162,7 +162,7 @@ class Mwaa:
         self.install_requirements()
 
     def sync_dags(self) -> None:
-        """Make dags/ as it is in the bucket now. MWAA does so all the time."""
+        """Sync dags/ with the bucket. MWAA does that all the time."""
         bucket = self.settings["SourceBucketArn"].rpartition(":::")[2]
         prefix = self.settings["DagS3Path"].strip("/") + "/"
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
@@ -176,7 +176,7 @@ class Mwaa:
                 path.unlink()
 
     def sync_files(self) -> None:
-        """Lay out plugins.zip, requirements.txt and startup.sh, in the versions of the settings."""
+        """Lay out plugins.zip, requirements.txt and startup.sh, in the versions in the settings."""
         for folder in ("plugins", "requirements", "startup"):
             shutil.rmtree(HOME / folder, ignore_errors=True)
             (HOME / folder).mkdir()
@@ -216,12 +216,12 @@ class Mwaa:
         return {**exported, **options, **protected, **self.essential}
 
     def install_requirements(self) -> str:
-        """Install requirements.txt, and return what pip said. A failure fails the test."""
+        """Install requirements.txt, and return pip's output. If that fails, so does the test."""
         requirements = HOME / "requirements" / "requirements.txt"
         if not requirements.is_file():
             return ""
         if re.search("-c |--constraint ", requirements.read_text()):
-            raise RuntimeError("A constraint in requirements.txt lifts those of MWAA.")
+            raise RuntimeError("A constraint in requirements.txt would override MWAA's.")
         constraints = CONSTRAINTS / f"{self.version}.txt"
         pip = [self.bin / "python", "-m", "pip", "install", "--constraint", constraints]
         environment = {**self.environment, **index_variables()}
@@ -231,15 +231,15 @@ class Mwaa:
     def airflow(
         self, executor: str, database: Mapping[str, str], cwd: Path
     ) -> Iterator[LocalAirflow]:
-        """Run Airflow with this executor: CeleryExecutor, as MWAA, or LocalExecutor.
+        """Run Airflow with this executor: CeleryExecutor, like MWAA, or LocalExecutor.
 
-        Redis is in the place of SQS.
+        Redis stands in for SQS.
 
         Args:
-            database: the variable by which Airflow uses an empty one.
+            database: the variable that points Airflow to an empty one.
             cwd: where Airflow is started.
         """
-        broker, logs = free_ports(2)
+        [broker] = free_ports(1)
         environment = {
             **self.environment,
             **database,
@@ -247,7 +247,6 @@ class Mwaa:
             "AIRFLOW__CELERY__BROKER_URL": f"redis://127.0.0.1:{broker}/0",
             "AIRFLOW__CELERY__RESULT_BACKEND": f"redis://127.0.0.1:{broker}/1",
             "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
-            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(logs),
         }
         components = ["scheduler", "dag-processor", "api-server"]
         with ExitStack() as stack:
@@ -264,7 +263,7 @@ class Mwaa:
 
 
 def index_variables() -> dict[str, str]:
-    """The variables by which pip reaches a package index from here, whatever HOME is."""
+    """The variables that let pip reach a package index from here, whatever HOME is."""
     reach = re.compile("PIP_|SSL_CERT_|REQUESTS_CA_BUNDLE|.*_PROXY$", re.IGNORECASE)
     found = {key: value for key, value in os.environ.items() if reach.match(key)}
     user = {"XDG_CONFIG_HOME": Path.home() / ".config", "XDG_CACHE_HOME": Path.home() / ".cache"}

@@ -9,23 +9,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local_airflow import free_ports
 from tests.conftest import BIN, run
-
-
-def free_ports(count: int) -> list[int]:
-    """Find ports on which nothing listens."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for free in sockets:
-            free.bind(("127.0.0.1", 0))
-        return [free.getsockname()[1] for free in sockets]
 
 
 class Server:
@@ -33,10 +24,10 @@ class Server:
 
     Args:
         command: what starts it.
-        folder: its working directory, made if missing; it writes to a log there.
+        folder: its working directory, created if missing, with its log.
 
     Raises:
-        RuntimeError: it stopped, or did not answer in a minute.
+        RuntimeError: it stopped, or did not answer within a minute.
     """
 
     def __init__(self, command: Sequence[str | Path], port: int, folder: Path) -> None:
@@ -62,11 +53,11 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()  # SeaweedFS would take 20 s to end by itself
+        self.process.kill()  # SeaweedFS would take 20 s to shut down
         self.process.wait()
 
     def answers(self) -> bool:
-        """Tell whether the server can be used."""
+        """Return whether the server can be used."""
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
@@ -74,10 +65,10 @@ class Server:
 class S3Server(Server):
     """An S3 with access keys: SeaweedFS, which checks signatures and keeps versions on disk.
 
-    It stands in us-east-1, and is without `PutPublicAccessBlock`.
+    It is in us-east-1, and lacks `PutPublicAccessBlock`.
 
     Attributes:
-        environment: the variables by which boto3 and s3fs use it with all permissions.
+        environment: the variables that give boto3 and s3fs full access to it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -121,7 +112,7 @@ class S3Server(Server):
         return self
 
     def answers(self) -> bool:
-        """Tell whether an object can be written."""
+        """Return whether an object can be written."""
         try:
             self.client.create_bucket(Bucket="is-it-ready")
             self.client.put_object(Bucket="is-it-ready", Key="probe", Body=b"1")
@@ -132,14 +123,14 @@ class S3Server(Server):
         return True
 
     def create_bucket(self, name: str) -> None:
-        """Create a bucket with versioning, as MWAA requires it."""
+        """Create a bucket with versioning, which MWAA requires."""
         self.client.create_bucket(Bucket=name)
         enabled = {"Status": "Enabled"}
         self.client.put_bucket_versioning(Bucket=name, VersioningConfiguration=enabled)
 
 
 class PostgreSQL(Server):
-    """Debian's PostgreSQL, as the user of its package: it refuses to run as root."""
+    """Debian's PostgreSQL, as its package's user: it refuses to run as root."""
 
     def __init__(self) -> None:
         [port] = free_ports(1)
@@ -159,12 +150,12 @@ class PostgreSQL(Server):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.send_signal(signal.SIGQUIT)  # with its children, and at once
+        self.process.send_signal(signal.SIGQUIT)  # immediately, with its children
         self.process.wait()
         shutil.rmtree(self.folder)
 
     def database(self) -> dict[str, str]:
-        """Make an empty database, and return the variable by which Airflow uses it."""
+        """Create an empty database, and return the variable that points Airflow to it."""
         name = f"airflow_{secrets.token_hex(4)}"
         at = f"postgresql://postgres@127.0.0.1:{self.port}"
         create = f"--command=create database {name}"

@@ -1,4 +1,4 @@
-"""Answers that would give a broken project are refused, all others give a project that imports."""
+"""Answers that would break the project are refused; all others create one that can be imported."""
 
 import keyword
 import re
@@ -48,7 +48,7 @@ REFUSED_ANSWERS = {
     "package-of-python": {"python_package": "json"},
     "package-non-ascii": {"python_package": "prévision"},
 }
-# Ours, then those of Kedro and of cookiecutter, which refuse some names before we are asked.
+# Ours, then those of Kedro and cookiecutter, which refuse some names before our hook runs.
 ERROR = (
     "Project not created|Validation error for question"
     "|is an invalid (value for project name|Python package name)|Unable to render variable"
@@ -71,13 +71,13 @@ def test_hook_refuses(given_answers):
 @pytest.mark.parametrize("generator", GENERATORS, ids=lambda generator: generator.__name__)
 @pytest.mark.parametrize("given_answers", REFUSED.values(), ids=REFUSED)
 def test_generator_refuses_with_one_error_and_leaves_nothing(
-    generator, given_answers, template, tmp_path
+    generator, given_answers, template, forks, tmp_path
 ):
-    done = generator(template, STARTER, tmp_path, given_answers, check=False)
+    done = generator(template, STARTER, tmp_path, given_answers, run=forks.run, check=False)
     assert done.returncode != 0
     assert re.search(ERROR, done.stdout + done.stderr)
     left = {path.name for path in tmp_path.rglob("*")} - {"answers.yml"}
-    assert left <= {"a"}  # cookiecutter makes the empty folder a/ for the repo_name a/project
+    assert left <= {"a"}  # cookiecutter creates the empty folder a/ for the repo_name a/project
 
 
 @pytest.mark.parametrize("generator", GENERATORS, ids=lambda generator: generator.__name__)
@@ -92,7 +92,7 @@ def test_existing_folder_is_refused_and_stays_as_it_is(generator, template, tmp_
     assert found == [note] and note.read_text() == "mine"
 
 
-def test_keywords_modules_of_python_and_names_that_a_project_uses_are_refused():
+def test_keywords_standard_modules_and_names_a_project_uses_are_refused():
     names = {*keyword.kwlist, *sys.stdlib_module_names}
     for project in (ROOT / "starters").glob("*/{{ cookiecutter.repo_name }}"):
         names |= {path.name for path in project.iterdir() if path.is_dir()}
@@ -109,7 +109,7 @@ plausible = st.text(st.sampled_from("abcXYZ019 -_é²'\"{}\\\n"), max_size=12)
 @given(st.one_of(st.text(letters, max_size=20), plausible))
 @example("ab\n")
 @example("ª²")
-def test_accepted_name_makes_a_valid_package_of_its_own(name):
+def test_accepted_name_becomes_a_valid_and_unused_package_name(name):
     given_answers = derived(name)
     if PRE_GEN["problem"](**given_answers) is None:
         package = given_answers["python_package"]
@@ -125,9 +125,9 @@ accepted_names = plausible.filter(lambda name: PRE_GEN["problem"](**derived(name
 @pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=accepted_names)
-def test_accepted_name_gives_a_project_that_imports(name, template, tmp_path_factory):
+def test_accepted_name_creates_an_importable_project(name, template, forks, tmp_path_factory):
     folder = tmp_path_factory.mktemp("accepted")
-    cookiecutter(template, STARTER, folder, {"project_name": name})
+    cookiecutter(template, STARTER, folder, {"project_name": name}, run=forks.run)
     [project] = folder.iterdir()
     package = derived(name)["python_package"]
     registry = f"import {package}.pipeline_registry, {package}.settings"

@@ -1,4 +1,4 @@
-"""starters/ is what layers/ and hooks/ give."""
+"""starters/ is composed from layers/ and hooks/."""
 
 import json
 from collections import defaultdict
@@ -39,20 +39,20 @@ def test_git_tracks_every_composed_file():
     sources = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "layers").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not compose.CACHES & set(path.parts)
     }
     assert composed | sources <= tracked
 
 
-def test_no_file_of_layers_stands_there_twice():
+def test_no_two_files_in_layers_are_the_same():
     places = defaultdict(list)
     for path in sorted((ROOT / "layers").rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts and path.stat().st_size:
+        if path.is_file() and not compose.CACHES & set(path.parts) and path.stat().st_size:
             places[path.read_bytes()].append(path)
     assert [paths for paths in places.values() if len(paths) > 1] == []
 
 
-def test_text_files_have_unix_line_ends():
+def test_text_files_have_unix_line_endings():
     text = [path for path in (ROOT / "layers").rglob("*") if path.suffix in {".py", ".yml", ".md"}]
     assert text and [path for path in text if b"\r" in path.read_bytes()] == []
 

@@ -1,9 +1,10 @@
-"""The examples' raw data is what its script draws, in the shape of Kedro's tutorial."""
+"""The examples' raw data is what its script draws, with the columns of Kedro's tutorial."""
 
 import shutil
 import sys
 
 import pandas as pd
+import pytest
 
 from tests.conftest import ROOT, run
 
@@ -11,6 +12,7 @@ EXAMPLES = ROOT / "layers" / "examples"
 SPACEFLIGHTS = EXAMPLES / "spaceflights" / "data" / "01_raw"
 
 
+@pytest.mark.slow
 def test_raw_data_is_what_its_script_writes(tmp_path):
     copy = shutil.copytree(EXAMPLES, tmp_path / "examples")
     raw = sorted(copy.rglob("data/01_raw/*"))

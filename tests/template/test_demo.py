@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def processes_with(text: str) -> list[str]:
-    """The command lines of running processes that have the text in their environment."""
+    """The command lines of running processes with this string in their environment."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -28,7 +28,7 @@ def processes_with(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def demonstrated():
-    """Run the demo once for a starter; what it printed and the project that it left."""
+    """Run the demo once per starter; return its output and the project it left."""
 
     def demonstrate(starter):
         if starter not in done:
@@ -66,7 +66,7 @@ def test_intermediate_data_has_a_folder_for_the_run(demonstrated, starter):
     assert folder.name.startswith("manual__") and any(folder.iterdir())
 
 
-def test_task_logs_hold_one_line_a_record_with_its_logger(demonstrated, starter):
+def test_task_logs_have_one_line_per_record_with_its_logger(demonstrated, starter):
     _, project = demonstrated(starter)
     nodes = 3 if starter == "spaceflights-k8s" else 1  # in a task
     logs = list((project / ".airflow" / "logs").glob("dag_id=*/run_id=*/task_id=*/attempt=1.log"))
@@ -82,7 +82,7 @@ def test_task_logs_hold_one_line_a_record_with_its_logger(demonstrated, starter)
 
 @pytest.fixture(scope="module")
 def project(template, tmp_path_factory):
-    """A project, outside of the folder in which Airflow is started."""
+    """A project outside the folder in which Airflow is started."""
     folder = tmp_path_factory.mktemp("project")
     kedro_new(template, "astro-airflow-iris", folder, answers("Other"))
     return folder / "other"

@@ -1,4 +1,4 @@
-"""The documentation builds, and names what there is."""
+"""The documentation builds, and names what exists."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def test_readme_names_every_starter():
 
 
 @pytest.mark.parametrize("starter", STARTERS)
-def test_airflow_yml_as_created_is_valid_by_the_schema_that_editors_read(starter):
+def test_new_projects_airflow_yml_is_valid_under_the_schema_that_editors_read(starter):
     conf = ROOT / "starters" / starter / "{{ cookiecutter.repo_name }}" / "conf" / "airflow"
     text = re.sub(r"\{\{.*?\}\}", "x", (conf / "airflow.yml").read_text())
     assert text.splitlines()[0] == "# yaml-language-server: $schema=schema.json"

@@ -8,63 +8,45 @@ from compose import STARTERS
 from tests.conftest import NAME, answers, cookiecutter, copier_copy, files, kedro_new, run
 
 FOLDER = "space-flights"
+STARTED = "astro-airflow-iris"
 
 
-def by_directory(starter, template, installed, cwd):
-    run(
-        "kedro",
-        "new",
-        "--starter",
-        template,
-        f"--directory=starters/{starter}",
-        "--name",
-        NAME,
-        cwd=cwd,
-    )
-
-
-def by_git_url(starter, template, installed, cwd):
-    url = f"git+file://{template}"
-    command = [
-        "kedro",
-        "new",
-        "--starter",
-        url,
-        "--checkout=main",
-        f"--directory=starters/{starter}",
-    ]
+def by_directory(starter, template, cwd, run):
+    command = ["kedro", "new", "--starter", template, f"--directory=starters/{starter}"]
     run(*command, "--name", NAME, cwd=cwd)
 
 
-def by_alias(starter, template, installed, cwd):
-    run(installed / "kedro", "new", "--starter", starter, "--name", NAME, cwd=cwd)
+def by_git_url(starter, template, cwd, run):
+    command = ["kedro", "new", "--starter", f"git+file://{template}", "--checkout=main"]
+    run(*command, f"--directory=starters/{starter}", "--name", NAME, cwd=cwd)
 
 
-def by_config(starter, template, installed, cwd):
-    kedro_new(template, starter, cwd, answers())
+def by_config(starter, template, cwd, run):
+    kedro_new(template, starter, cwd, answers(), run=run)
 
 
-def interactively(starter, template, installed, cwd):
+def interactively(starter, template, cwd, run):
     command = ["kedro", "new", "--starter", template, f"--directory=starters/{starter}"]
     run(*command, cwd=cwd, input=f"{NAME}\n")
 
 
-def by_cookiecutter_from_the_root(starter, template, installed, cwd):
+def by_cookiecutter_from_the_root(starter, template, cwd, run):
     choice = list(STARTERS).index(starter) + 1
     run("cookiecutter", template, cwd=cwd, input=f"{choice}\n{NAME}\n\n\n")
 
 
-def by_cookiecutter_directory(starter, template, installed, cwd):
-    cookiecutter(template, starter, cwd, {"project_name": NAME})
+def by_cookiecutter_directory(starter, template, cwd, run):
+    cookiecutter(template, starter, cwd, {"project_name": NAME}, run=run)
 
 
-def by_copier(starter, template, installed, cwd):
-    copier_copy(template, starter, cwd, answers())
+def by_copier(starter, template, cwd, run):
+    copier_copy(template, starter, cwd, answers(), run=run)
+    kept = (cwd / FOLDER / ".copier-answers.yml").read_text().splitlines()
+    assert f"project_name: {NAME}" in kept and f"starter: {starter}" in kept
 
 
 WAYS = [
     by_git_url,
-    by_alias,
     by_config,
     interactively,
     by_cookiecutter_from_the_root,
@@ -74,13 +56,13 @@ WAYS = [
 
 
 @pytest.fixture(scope="session")
-def reference(template, installed, tmp_path_factory):
+def reference(template, forks, tmp_path_factory):
     """The files of a project of each starter, created by `kedro new --directory`."""
 
     def create(starter):
         if starter not in created:
             folder = tmp_path_factory.mktemp("reference")
-            by_directory(starter, template, installed, folder)
+            by_directory(starter, template, folder, run if starter == STARTED else forks.run)
             created[starter] = files(folder / FOLDER)
         return created[starter]
 
@@ -88,18 +70,25 @@ def reference(template, installed, tmp_path_factory):
     return create
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_projects_have_the_same_bytes_and_modes(
-    way, starter, template, installed, reference, tmp_path
-):
-    way(starter, template, installed, tmp_path)
+def cases():
+    """Every way for every starter: for one it is started as a user would, for the others forked."""
+    for starter in STARTERS:
+        for way in WAYS:
+            fast = starter == STARTED or way == by_copier
+            marks = () if fast else pytest.mark.slow
+            yield pytest.param(way, starter, id=f"{starter}-{way.__name__}", marks=marks)
+
+
+@pytest.mark.parametrize("way, starter", [*cases()])
+def test_projects_have_the_same_bytes_and_modes(way, starter, template, reference, forks, tmp_path):
+    way(starter, template, tmp_path, run if starter == STARTED else forks.run)
     assert files(tmp_path / FOLDER) == reference(starter)
 
 
-def test_copier_keeps_its_answers(template, tmp_path):
-    copier_copy(template, "spaceflights-astro", tmp_path, answers())
-    kept = (tmp_path / FOLDER / ".copier-answers.yml").read_text().splitlines()
-    assert "project_name: Space Flights" in kept and "starter: spaceflights-astro" in kept
+@pytest.mark.slow
+def test_alias_creates_the_same_bytes_and_modes(starter, installed, reference, tmp_path):
+    run(installed / "kedro", "new", "--starter", starter, "--name", NAME, cwd=tmp_path)
+    assert files(tmp_path / FOLDER) == reference(starter)
 
 
 PLATFORM_FILES = {
@@ -171,7 +160,7 @@ PLATFORM_FILES = {
 
 
 @pytest.mark.parametrize("platform", PLATFORM_FILES)
-def test_project_has_the_expected_files_and_only_those(platform, reference):
+def test_project_has_exactly_the_expected_files(platform, reference):
     package = "src/space_flights"
     pipelines = {
         f"{package}/pipelines/{name}/{file}.py"
@@ -182,6 +171,7 @@ def test_project_has_the_expected_files_and_only_those(platform, reference):
         ".github/workflows/ci.yml",
         ".github/workflows/deploy.yml",
         ".gitignore",
+        ".telemetry",
         "Makefile",
         "README.md",
         "conf/airflow/airflow.yml",
@@ -234,18 +224,18 @@ def test_project_has_the_expected_files_and_only_those(platform, reference):
     }
 
 
-def test_no_project_holds_a_placeholder(reference, starter):
+def test_no_project_contains_a_placeholder(reference, starter):
     left = [name for name, (_, content) in reference(starter).items() if b"cookiecutter" in content]
     assert left == []
 
 
-def test_alias_gives_our_starter_in_silence(installed, tmp_path):
+def test_alias_creates_our_starter_without_warnings(installed, reference, tmp_path):
     environment = {"PATH": f"{installed}:/usr/bin:/bin", "DO_NOT_TRACK": "1", "HOME": str(tmp_path)}
-    command = ["kedro", "new", "--starter=astro-airflow-iris", "--name", NAME]
+    command = ["kedro", "new", f"--starter={STARTED}", "--name", NAME]
     done = run(installed / command[0], *command[1:], cwd=tmp_path, env=environment)
     output = (done.stdout + done.stderr).lower()
     assert [word for word in ("ignored", "warning", "deprecat") if word in output] == []
-    assert (tmp_path / FOLDER / "dags" / "space_flights_airflow_dag.py").is_file()
+    assert files(tmp_path / FOLDER) == reference(STARTED)
 
 
 def test_kedro_lists_the_starters_with_their_origin(installed, tmp_path):

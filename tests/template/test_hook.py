@@ -1,4 +1,4 @@
-"""The hook writes the DAG with little, touches nothing else, and never fails a creation."""
+"""The hook needs little to write the DAG, touches nothing else, and never fails a creation."""
 
 import shutil
 import sys
@@ -13,7 +13,7 @@ DAG = "dags/space_flights_airflow_dag.py"
 
 @pytest.fixture(scope="module")
 def project_without_dag(template, tmp_path_factory):
-    """A project as it is when the hook starts."""
+    """A project as the hook finds it."""
     folder = tmp_path_factory.mktemp("project")
     cookiecutter(template, "spaceflights-astro", folder, answers())
     (folder / "space-flights" / DAG).unlink()
@@ -33,7 +33,7 @@ def run_hook(project, python=sys.executable, **environment):
     return run(python, HOOK, cwd=project, env=ENVIRONMENT | environment)
 
 
-def test_dag_is_written_where_only_kedro_and_kedro_airflow_are_installed(installed, project):
+def test_dag_is_written_with_only_kedro_and_kedro_airflow_installed(installed, project):
     run(installed / "python", "-c", "import kedro, kedro_airflow", cwd=project)
     for library in ("airflow", "matplotlib", "pandas", "sklearn"):
         missing = run(installed / "python", "-c", f"import {library}", cwd=project, check=False)
@@ -42,10 +42,10 @@ def test_dag_is_written_where_only_kedro_and_kedro_airflow_are_installed(install
     assert "train_model_node" in (project / DAG).read_text()
 
 
-def test_dag_is_the_same_with_and_without_the_libraries(project, installed):
+def test_dag_is_the_same_with_and_without_the_libraries(project, installed, forks):
     run_hook(project, installed / "python")
     without = (project / DAG).read_text()
-    run("kedro", "airflow", "create", cwd=project)
+    forks.run("kedro", "airflow", "create", cwd=project)
     assert (project / DAG).read_text() == without
 
 
@@ -58,9 +58,9 @@ def test_hook_uses_no_network_and_leaves_only_the_dag(project, tmp_path, no_netw
     assert names(tmp_path / "tmp") == set()
 
 
-def test_hook_removes_byte_code_that_an_installed_template_carries(project):
+def test_hook_removes_byte_code_that_comes_with_an_installed_template(project, forks):
     (project / "dags" / "__pycache__").mkdir()
-    run_hook(project)
+    forks.run(HOOK, cwd=project)
     assert [name for name in names(project) if "__pycache__" in name] == []
 
 
@@ -82,20 +82,20 @@ def test_without_kedro_one_message_says_what_to_run(project, tmp_path):
         ("pyproject.toml", "["),
     ],
 )
-def test_hook_does_not_fail_whatever_goes_wrong(project, file, text):
+def test_hook_does_not_fail_whatever_goes_wrong(project, forks, file, text):
     (project / file).write_text(text)
-    done = run_hook(project)
+    done = forks.run(HOOK, cwd=project)
     assert "`make install` and `make dag`" in done.stdout
     assert not (project / DAG).exists()
 
 
-def test_hook_keeps_a_dag_that_is_there(project):
+def test_hook_keeps_an_existing_dag(project, forks):
     (project / DAG).write_text("# mine")
-    assert "stays as it is" in run_hook(project).stdout
+    assert "stays as it is" in forks.run(HOOK, cwd=project).stdout
     assert (project / DAG).read_text() == "# mine"
 
 
-def test_creation_succeeds_where_the_generator_lacks_kedro(template, tmp_path):
+def test_creation_succeeds_if_the_generator_lacks_kedro(template, tmp_path):
     tools = venv(tmp_path / "tools", "cookiecutter")
     command = ["cookiecutter", template, "--directory=starters/spaceflights-astro", "--no-input"]
     done = run(tools / command[0], *command[1:], f"project_name={NAME}", cwd=tmp_path)

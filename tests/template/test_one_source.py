@@ -1,4 +1,4 @@
-"""What stands in several places is written by compose.py, and a file has one owner."""
+"""compose.py writes what is needed in several places, and each file has one owner."""
 
 import shutil
 import sys
@@ -14,8 +14,8 @@ LISTS = compose.lists()
 
 @pytest.fixture
 def copy(tmp_path):
-    """What compose.py reads and writes, to be changed."""
-    for name in ("layers", "hooks"):
+    """A copy of what compose.py reads and writes."""
+    for name in ("docs", "hooks", "layers"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in LISTS:
         shutil.copy(ROOT / name, tmp_path / name)
@@ -24,7 +24,7 @@ def copy(tmp_path):
 
 @pytest.fixture
 def compose_py(copy, monkeypatch, capsys):
-    """Run compose.py in the copy; gives the status, and what it prints."""
+    """A function that runs compose.py in the copy, and returns its status and output."""
 
     def run_compose(*options):
         monkeypatch.setattr(compose, "ROOT", copy)
@@ -46,6 +46,8 @@ def test_list_is_as_composed(file):
         ("cookiecutter.json", "on Kubernetes", "in pods"),
         ("copier.yml", "choices: [astro-airflow-iris, ", "choices: ["),
         ("copier.yml", "[a-z][a-z0-9_]*[a-z0-9]", "[a-z0-9_]+"),
+        ("docs/change.md", "| `retries` |", "| `retires` |"),
+        ("docs/kubernetes.md", "| `cpu` |", "| `cpus` |"),
         ("hooks/pre_gen_project.py", "pandas", ""),
         ("layers/prompts.yml", "regex_validator: ", "regex_validator: .*"),
     ],
@@ -54,7 +56,7 @@ def test_check_names_a_stale_list_and_compose_writes_it(copy, compose_py, file, 
     edit(copy / file, old, new)
     status, stdout, stderr = compose_py("--check")
     assert status == 1 and file in stdout.splitlines()
-    assert stderr == "Not what layers/ and hooks/ give: run `python compose.py`\n"
+    assert stderr == "Out of date: run `python compose.py`\n"
     assert compose_py()[0] == 0
     assert (copy / file).read_text() == LISTS[file]
     assert compose_py("--check") == (0, "", "")
@@ -68,19 +70,19 @@ def test_new_refused_name_reaches_every_hook(copy, compose_py):
         assert " zope\n" in (folder / "pre_gen_project.py").read_text()
 
 
-def test_file_that_two_layers_have_is_refused_unless_it_is_joined_or_replaces(copy, compose_py):
+def test_file_in_two_layers_is_refused_unless_it_is_joined_or_replaces(copy, compose_py):
     plugin = copy / "layers" / "platforms" / "astro" / "plugins" / "preload.py"
     plugin.parent.mkdir()
     plugin.write_text("")
     with pytest.raises(SystemExit) as refused:
         compose_py()
     assert refused.value.code == (
-        "layers/platforms/astro/plugins/preload.py: a layer below has this file; "
-        "give it another name"
+        "layers/platforms/astro/plugins/preload.py: a lower layer has this file; "
+        "choose another name"
     )
 
 
-def test_settings_for_kubernetes_are_those_of_the_base_and_more():
+def test_settings_for_kubernetes_include_those_of_the_base():
     layers = ROOT / "layers"
     base = (layers / "base/conf/airflow/airflow.yml").read_text().splitlines()
     kubernetes = (layers / "platforms/k8s/conf/airflow/airflow.yml").read_text().splitlines()

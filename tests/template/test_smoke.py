@@ -1,4 +1,4 @@
-"""Each starter gives a project with a DAG, by the fixtures of pytest-cookies and pytest-copie."""
+"""Each starter creates a project with a DAG, with pytest-cookies' and pytest-copie's fixtures."""
 
 import pytest
 from pytest_copie.plugin import Copie
@@ -10,7 +10,7 @@ DAG = "dags/space_flights_airflow_dag.py"
 
 @pytest.fixture
 def copie(template, tmp_path):
-    """What pytest-copie gives; its plugin is off, as it and pytest-cookies have the same option."""
+    """pytest-copie's fixture; its plugin is off because pytest-cookies has the same option."""
     return Copie(template, tmp_path, tmp_path)
 
 

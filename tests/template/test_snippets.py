@@ -1,10 +1,10 @@
-"""What a reader may copy from the documentation stands in the project's files, or fits into them.
+"""What a reader may copy from the documentation is in the project's files, or fits into them.
 
-Each fenced block has a rule, by its language:
+The language of a fenced block decides how it is checked:
 
-- bash: its commands are known, and make's have their verb in a Makefile.
-- text: what a command prints, or a tree of files, all of which a project has.
-- any other: its title names a file. It stands in that file, or passes what `fits` asks of it.
+- bash: its commands are known, and make's targets are in a Makefile.
+- text: the output of a command, or a tree of files that all exist in a project.
+- any other: its title names a file. It is in that file, or passes the checks in `fits`.
 """
 
 import re
@@ -58,14 +58,14 @@ OTHERS = {block.language for block in BLOCKS} - {"bash", "text"}
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A project as the documentation names it, of the starter with the most settings."""
+    """A project with the documentation's names, from the starter with the most settings."""
     folder = tmp_path_factory.mktemp("project")
     cookiecutter(ROOT, "spaceflights-k8s", folder, answers("My Project"))
     return folder / "my-project"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_every_block_has_a_language_and_where_it_is_of_a_file_a_title(page):
+def test_every_block_has_a_language_and_file_contents_have_a_title(page):
     found = list(blocks(page))
     fences = [line for line in page.read_text().splitlines() if line.lstrip().startswith("```")]
     assert len(fences) == 2 * len(found), "write ```text, ```bash or ```yaml title=..."
@@ -101,12 +101,12 @@ def test_tree_names_files_that_a_project_has(block, project):
 
 
 @each(*OTHERS)
-def test_block_stands_in_its_file_or_fits_into_it(block, project):
+def test_block_is_in_its_file_or_fits_into_it(block, project):
     assert stands(block, project) or fits(block, project)
 
 
 def stands(block, project):
-    """Whether a file of the project has these lines, perhaps as a comment."""
+    """Whether one of the project's files has these lines, perhaps as a comment."""
     path = project / block.file
     text = path.read_text() if path.is_file() else ""
     uncommented = re.sub(r"^( *)# ?", r"\1", text, flags=re.MULTILINE)
@@ -118,7 +118,7 @@ def fits(block, project):
     content = yaml.safe_load(block.text)
     match block.file:
         case "conf/airflow/airflow.yml":
-            return set(content) == {"default"}  # and see the next test
+            return set(content) == {"default"}  # the next test checks the rest
         case "conf/airflow/globals.yml":
             return content.keys() == yaml.safe_load((project / block.file).read_text()).keys()
         case "conf/airflow/credentials.yml":

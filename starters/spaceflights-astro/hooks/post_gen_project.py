@@ -1,7 +1,7 @@
-"""Write the Airflow DAG of the new project, by `kedro airflow create` in this process.
+"""Write the new project's Airflow DAG, with `kedro airflow create` in this process.
 
-Runs in the new project's folder. A DAG that is there already stays as it is, and whatever goes
-wrong, the project stays: the message says which command writes the DAG later.
+Runs in the new project's folder. An existing DAG stays as it is. Whatever goes wrong, the project
+stays: a message says which commands write the DAG later.
 """
 
 import ast
@@ -25,9 +25,9 @@ LATER = "In the project, run `make install` and `make dag`."
 
 
 class StandIn(types.ModuleType):
-    """Takes the place of a library, and of everything in it, while the DAG is written.
+    """Stands in for a library, and for everything in it, while the DAG is written.
 
-    A DAG holds the names of nodes and datasets, so the libraries that the nodes compute with need
+    A DAG contains only names of nodes and datasets: the libraries that the nodes compute with need
     not be installed where the project is created, and importing them would take seconds.
     """
 
@@ -47,7 +47,7 @@ class StandIn(types.ModuleType):
 
     __ror__ = __getitem__ = __or__
 
-    def __mro_entries__(self, bases: tuple) -> tuple:
+    def __mro_entries__(self, bases: tuple[type, ...]) -> tuple[type, ...]:
         return ()
 
 
@@ -57,7 +57,9 @@ class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, packages: set[str]) -> None:
         self.packages = packages
 
-    def find_spec(self, fullname: str, path: object = None, target: object = None):
+    def find_spec(
+        self, fullname: str, path: object = None, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
         if fullname.partition(".")[0] in self.packages:
             return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
         return None
@@ -66,17 +68,17 @@ class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return StandIn(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """A stand-in has no code."""
+        """Run nothing: a stand-in has no code."""
 
 
 def imported_packages(source: Path) -> set[str]:
-    """Find the top-level packages that the Python files below ``source`` import."""
+    """Find the top-level packages that the Python files in ``source`` import."""
     packages = set()
     for file in source.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 packages |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
                 packages.add(node.module.partition(".")[0])
     return packages
 
@@ -86,7 +88,7 @@ def write_dag(project: Path) -> None:
     [package] = (project / "src").iterdir()
     imported = imported_packages(package / "pipelines")
     libraries = imported - sys.stdlib_module_names - {"kedro", package.name}
-    sys.meta_path.insert(0, StandInFinder(libraries | {"requests"}))  # no plugin gets a network
+    sys.meta_path.insert(0, StandInFinder(libraries | {"requests"}))  # no network for plugins
 
     from kedro.framework.startup import bootstrap_project
 
@@ -100,21 +102,22 @@ def main() -> None:
     project = Path.cwd()
     os.environ["DO_NOT_TRACK"] = "1"
     sys.dont_write_bytecode = True
-    gc.disable()  # a tenth of the time, for a process that soon ends
+    gc.disable()  # saves a tenth of the time; the process ends soon
     logging.disable()
     warnings.simplefilter("ignore")
     if any(project.glob(f"dags/*_{ENV}*_dag.py")):
         print("The DAG in dags/ stays as it is. `make dag` writes it again.")
     elif not all(importlib.util.find_spec(name) for name in ("kedro", "kedro_airflow")):
         print(
-            f"The DAG is not written yet: kedro and kedro-airflow are not installed here. {LATER}"
+            "The DAG has not been written yet: kedro and kedro-airflow are not installed here. "
+            f"{LATER}"
         )
     else:
         try:
             write_dag(project)
             print("The Airflow DAG is in dags/.")
         except (Exception, SystemExit) as error:
-            print(f"The DAG is not written yet: {type(error).__name__}: {error}. {LATER}")
+            print(f"The DAG has not been written yet: {type(error).__name__}: {error}. {LATER}")
     for cache in list(project.rglob("__pycache__")):
         shutil.rmtree(cache, ignore_errors=True)
 

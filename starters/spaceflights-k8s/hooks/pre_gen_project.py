@@ -1,27 +1,28 @@
-"""Refuse answers that would give a project that cannot be imported, built or run."""
+"""Refuse answers that would create a project that cannot be imported, built or run."""
 
+import json
 import re
 import sys
 
-# What each answer must be, as a pattern and in words.
+# What each answer must look like, as a pattern and in words.
 RULES = {
     "project_name": (
         r"^[^\W\d_][\w -]*[^\W_]\Z",
-        "Use at least two letters, digits, spaces, hyphens or underscores, with a letter first and "
-        "a letter or digit last.",
+        "Use at least two letters, digits, spaces, hyphens or underscores, starting with a letter "
+        "and ending with a letter or digit.",
     ),
     "repo_name": (
         r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?\Z",
-        "Use lower-case ASCII letters, digits, hyphens, dots and underscores, with a letter or "
-        "digit first and last.",
+        "Use lower-case ASCII letters, digits, hyphens, dots and underscores, starting and ending "
+        "with a letter or digit.",
     ),
     "python_package": (
         r"^[a-z][a-z0-9_]*[a-z0-9]\Z",
-        "Use at least two lower-case ASCII letters, digits or underscores, with a letter first and "
-        "a letter or digit last.",
+        "Use at least two lower-case ASCII letters, digits or underscores, starting with a letter "
+        "and ending with a letter or digit.",
     ),
 }
-TAKEN = "is the name of a Python keyword or of a module that the project needs. Choose another one."
+TAKEN = "is a Python keyword, or the name of a module that the project needs. Choose another one."
 
 # compose.py begin: layers/refused_names.txt
 REFUSED = """
@@ -52,7 +53,7 @@ xmlrpc yield zipapp zipfile zipimport zlib zoneinfo
 
 
 def problem(**answers: str) -> str | None:
-    """Say in one sentence what is wrong with the answers, None if nothing is."""
+    """Say in one sentence what is wrong with the answers, or return None."""
     for name, answer in answers.items():
         pattern, rule = RULES[name]
         if not re.search(pattern, answer):
@@ -62,11 +63,8 @@ def problem(**answers: str) -> str | None:
 
 
 if __name__ == "__main__":
-    error = problem(
-        project_name={{cookiecutter.project_name | jsonify}},
-        repo_name={{cookiecutter.repo_name | jsonify}},
-        python_package={{cookiecutter.python_package | jsonify}},
-    )
+    answers = json.loads(r"""{{ cookiecutter | jsonify }}""")
+    error = problem(**{name: answers[name] for name in RULES})
     if error:
         print(f"Project not created. {error}", file=sys.stderr)
         sys.exit(1)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Make the stand-in for an upstream image, unless podman has it: make_base.sh NAME:TAG
-# It reaches the registries of packages the way this machine does: apt's mirror, pip's index, the
-# CA bundle, and the proxies of the environment (which podman hands on).
+# Build the stand-in for an upstream image, unless podman has it: make_base.sh NAME:TAG
+# It reaches package registries the way this machine does: with apt's mirror, pip's index, the CA
+# bundle, and the proxies in the environment (which podman passes on).
 set -euo pipefail
 name=$1
 tag=${name##*:}

@@ -1,4 +1,4 @@
-"""Load the DAGs inside the image as Airflow's own commands do, and print as JSON what they say."""
+"""Load the DAGs in the image like Airflow's own commands, and print their properties as JSON."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Print what the project's package and parameters say about the edits of the test."""
+"""Print what the project's package and parameters say after the test's edits."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Run a DAG inside the image by a real scheduler, and print as JSON what became of it."""
+"""Run a DAG in the image with a real scheduler, and print the outcome as JSON."""
 
 import getpass
 import json

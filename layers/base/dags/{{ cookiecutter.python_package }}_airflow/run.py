@@ -1,4 +1,4 @@
-"""Kedro's side: what a task does, in Airflow's own process or by ``python -m`` in a pod.
+"""Kedro's side: what a task does, in Airflow's process or, with ``python -m``, in a pod.
 
 Nothing here imports Airflow.
 """
@@ -17,14 +17,13 @@ from .model import Node, Run, stored_name
 
 if TYPE_CHECKING:
     from kedro.framework.session import KedroServiceSession
-    from kedro.io import DataCatalog
     from kedro.runner import SequentialRunner
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
 def run(work: Run) -> None:
-    """Run the nodes, or without any remove the intermediate data of the DAG run.
+    """Run the nodes; without nodes, remove the intermediate data of the DAG run.
 
     Raises:
         ValueError: the project's pipelines no longer have these nodes.
@@ -43,7 +42,7 @@ def run(work: Run) -> None:
 
 
 def start_kedro(work: Run) -> KedroServiceSession:
-    """Configure Kedro for the project, without telemetry; Airflow's log handlers stay."""
+    """Configure Kedro for the project, without telemetry, and keep Airflow's log handlers."""
     os.environ["DO_NOT_TRACK"] = "1"
     levels = PROJECT / "conf" / "airflow" / "logging.yml"
     if levels.is_file():
@@ -63,7 +62,7 @@ def start_kedro(work: Run) -> KedroServiceSession:
 
 
 def as_data(value: Any) -> Any:
-    """Escape what Kedro's configuration would resolve in a value, at any depth: ``${...}``."""
+    """Escape ``${...}`` in a value, at any depth: Kedro's configuration would resolve it."""
     if isinstance(value, str):
         return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
     if isinstance(value, Mapping):
@@ -74,7 +73,7 @@ def as_data(value: Any) -> Any:
 
 
 def needed_pipelines(nodes: Sequence[Node], pipeline: str) -> list[str]:
-    """Choose the pipelines to load: those that hold the nodes, or else the DAG's own pipeline."""
+    """Choose the pipelines to load: those that contain the nodes, or else the DAG's own."""
     from kedro.framework.project import pipelines
 
     def changed(names: list[str]) -> list[str]:
@@ -101,9 +100,9 @@ def needed_pipelines(nodes: Sequence[Node], pipeline: str) -> list[str]:
 
 
 def runner(work: Run) -> SequentialRunner:
-    """Create a runner that reads what this DAG run wrote, and saves it whole, in a retry anew.
+    """Create a runner that reads this DAG run's own data, and saves it whole, also in a retry.
 
-    A versioned dataset is the run's own by its version, any other one by the run's folder.
+    The run's own datasets are the versioned ones, and those stored in the run's folder.
     """
     from kedro.pipeline import Pipeline
     from kedro.runner import SequentialRunner
@@ -114,7 +113,7 @@ def runner(work: Run) -> SequentialRunner:
     written = set(map(stored_name, work.written))
 
     class Runner(SequentialRunner):
-        def run(self, pipeline: Pipeline, catalog: DataCatalog, *args: Any, **kwargs: Any) -> Any:
+        def run(self, pipeline: Pipeline, catalog: Any, *args: Any, **kwargs: Any) -> Any:
             for name in pipeline.datasets():
                 dataset = catalog.get(name) if stored_name(name) in written else None
                 own = pin_version(dataset, work.version) or folder in path_parts(dataset)
@@ -125,8 +124,8 @@ def runner(work: Run) -> SequentialRunner:
     return Runner()
 
 
-def remove_intermediate(work: Run, catalog: DataCatalog) -> None:
-    """Remove the folders of this DAG run, below which datasets are stored."""
+def remove_intermediate(work: Run, catalog: Any) -> None:
+    """Remove the folders in which this DAG run has stored datasets."""
     from .kedro_internals import remove_folder
 
     for name in work.written:

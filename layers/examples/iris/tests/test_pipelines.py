@@ -25,7 +25,7 @@ def test_both_parts_have_the_same_share_of_each_species(load_catalog):
     assert test.value_counts().unique().tolist() == [10]
 
 
-def test_accuracy_is_the_share_of_right_predictions():
+def test_accuracy_is_the_share_of_correct_predictions():
     species = pd.Series(["setosa", "setosa", "virginica", "versicolor"])
     predictions = np.array(["setosa", "virginica", "virginica", "versicolor"])
     assert report_accuracy(predictions, species) == {"accuracy": 0.75}

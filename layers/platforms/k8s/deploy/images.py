@@ -16,7 +16,6 @@ from tools import (
     require_registry,
     run,
     runners,
-    say,
     show,
 )
 
@@ -24,13 +23,11 @@ DOCKERFILES = {NAME: "Dockerfile", f"{NAME}-airflow": "deploy/airflow.Dockerfile
 LOCAL = "docker.io/library/"  # what Kubernetes puts before an image's name that has no registry
 
 
-def image() -> dict[str, str]:
+def image() -> list[str]:
     """Build both images: the project's, for the pods of the nodes, and Airflow's.
 
-    A tag names the content: what has not changed is not rolled out again.
-
-    Returns:
-        The references NAME:TAG, the project's first.
+    Their references NAME:TAG, the project's first, name the content: what has not changed is
+    not rolled out again.
     """
     require(engine())
     airflow = yaml.safe_load(Path("deploy/values.yaml").read_text())["airflowVersion"]
@@ -47,17 +44,13 @@ def image() -> dict[str, str]:
         show(engine(), "tag", f"{LOCAL}{name}:latest", LOCAL + reference)
         built[reference] = f"{size / 1e6:.0f} MB"
     width = max(map(len, built))
-    for reference, size in {"image": "size", **built}.items():
-        say(f"{reference:{width}}  {size:>8}")
+    for reference, megabytes in {"image": "size", **built}.items():
+        print(f"{reference:{width}}  {megabytes:>8}")
     return list(built)
 
 
 def push() -> list[str]:
-    """Push both images to REGISTRY.
-
-    Returns:
-        The references REGISTRY/NAME@DIGEST, the project's first.
-    """
+    """Push both images to REGISTRY, and return REGISTRY/NAME@DIGEST, the project's first."""
     require(engine())
     require_registry()
     pushed = []
@@ -74,7 +67,7 @@ def push() -> list[str]:
             digests = json.loads(run("docker", "image", "inspect", target))[0]["RepoDigests"]
             [digest, *_] = [each for each in digests if each.startswith(f"{REGISTRY}/{name}@")]
         pushed.append(digest)
-    say(*pushed, sep="\n")
+    print(*pushed, sep="\n")
     return pushed
 
 
@@ -97,7 +90,7 @@ def load(images: list[str]) -> list[str]:
 def inspect(name: str) -> tuple[str, int]:
     """Find an image that was built: NAME:TAG, the tag from its content, and its size in bytes."""
     command = [engine(), "image", "inspect", f"{LOCAL}{name}:latest"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"There is no image {name}: run `make image`.\n{done.stderr.strip()}")
     [found] = json.loads(done.stdout)

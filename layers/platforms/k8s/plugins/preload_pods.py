@@ -1,4 +1,4 @@
-"""Import what starts the pods of tasks where preload.py imports libraries."""
+"""Import what starts tasks' pods, in the same processes in which preload.py imports libraries."""
 
 import sys
 

@@ -3,8 +3,9 @@
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from kedro.framework.project import settings
 from kedro.framework.startup import bootstrap_project
+from rich.progress import Progress
 
 PROJECT = Path(__file__).resolve().parents[1]
 RETRIES = Config(retries={"mode": "standard", "max_attempts": 8})
@@ -27,11 +29,7 @@ def config_loader() -> Any:
 
 
 def storage() -> tuple[str, str]:
-    """Read where Airflow's data lives, as bucket and prefix; the prefix may be empty.
-
-    Raises:
-        SystemExit: it is not in S3.
-    """
+    """Read where Airflow's data lives, as bucket and prefix; the prefix may be empty."""
     url = str(config_loader()["globals"].get("storage"))
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     if not url.startswith("s3://") or not bucket:
@@ -49,24 +47,20 @@ def client(service: str) -> Any:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """End the program with one sentence when AWS refuses something.
-
-    Raises:
-        SystemExit: with that sentence.
-    """
+    """End the program with one sentence when AWS refuses something."""
     try:
         yield
     except ClientError as error:
         sys.exit(explain(error))
     except BotoCoreError as error:
-        sys.exit(f"AWS cannot be asked: {error}")
+        sys.exit(f"Cannot reach AWS: {error}")
 
 
 def explain(error: ClientError) -> str:
     """Say what AWS has refused and what to do."""
     code, said = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
     call = error.operation_name
-    if code in ("AccessDenied", "AccessDeniedException", "403", "Forbidden"):
+    if code in ("AccessDenied", "AccessDeniedException", "403"):
         return (
             f"{call} is not allowed with these credentials ({said}). The DeployRole of "
             "mwaa/environment.yaml has all permissions that are needed."
@@ -90,12 +84,12 @@ class Bucket:
     def __init__(self, name: str, s3: Any) -> None:
         self.name, self.s3 = name, s3
 
-    def head(self, key: str) -> dict[str, Any] | None:
+    def head(self, key: str) -> Any:
         """Describe an object as S3's HeadObject does; None where there is none."""
         try:
             return self.s3.head_object(Bucket=self.name, Key=key)
         except ClientError as error:
-            if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
+            if error.response["Error"]["Code"] == "404":
                 return None
             raise
 
@@ -109,25 +103,21 @@ class Bucket:
     def upload(self, key: str, path: Path) -> None:
         """Upload a file; an interrupted upload leaves the object as it was."""
         metadata = {"Metadata": {"sha256": sha256(path)}}
-        callback = progress(key, path.stat().st_size)
-        with path.open("rb") as file:
-            self.s3.upload_fileobj(file, self.name, key, ExtraArgs=metadata, Callback=callback)
+        with Progress(disable=not sys.stdout.isatty()) as bar, path.open("rb") as file:
+            advance = partial(bar.advance, bar.add_task(key, total=path.stat().st_size))
+            self.s3.upload_fileobj(file, self.name, key, ExtraArgs=metadata, Callback=advance)
 
     def require(self) -> None:
-        """Stop unless there is such a bucket that one may read.
-
-        Raises:
-            SystemExit: there is none.
-        """
+        """Stop unless there is such a bucket that one may read."""
         try:
             self.s3.head_bucket(Bucket=self.name)
         except ClientError as error:
-            if error.response["Error"]["Code"] in ("404", "NoSuchBucket"):
-                sys.exit(
-                    f"There is no bucket {self.name}. Correct storage in conf/airflow/globals.yml, "
-                    "or create the bucket with mwaa/environment.yaml."
-                )
-            raise
+            if error.response["Error"]["Code"] != "404":
+                raise
+            sys.exit(
+                f"There is no bucket {self.name}. Correct storage in conf/airflow/globals.yml, "
+                "or create the bucket with mwaa/environment.yaml."
+            )
 
 
 def sha256(path: Path) -> str:
@@ -139,25 +129,10 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def size(count: int) -> str:
+def size(count: float) -> str:
     """Write a number of bytes for people, in units of 1000."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} GB"
-
-
-def progress(name: str, total: int) -> Callable[[int], None] | None:
-    """Show in a terminal how much of a file is uploaded."""
-    if not sys.stdout.isatty():
-        return None
-    sent = 0
-
-    def show(count: int) -> None:
-        nonlocal sent
-        sent += count
-        end = "\n" if sent >= total else ""
-        print(f"\r{name}: {size(sent)} of {size(total)}", end=end, flush=True)
-
-    return show

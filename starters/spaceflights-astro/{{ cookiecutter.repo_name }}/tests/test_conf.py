@@ -1,4 +1,4 @@
-"""What is shared of conf/ holds no secret."""
+"""The shared part of conf/ contains no secrets."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ SHARED = sorted(set(CONF.rglob("credentials*")) - set((CONF / "local").rglob("*"
 
 
 def values(node, key=""):
-    """The values in nested blocks, under their keys joined by dots."""
+    """The values in nested blocks, with their keys joined by dots."""
     if isinstance(node, dict):
         return [pair for name, inner in node.items() for pair in values(inner, f"{key}.{name}")]
     return [(key.lstrip("."), node)]
@@ -21,6 +21,6 @@ def test_credentials_are_references(path):
     found = values(yaml.safe_load(path.read_text()) or {})
     plain = [key for key, value in found if not str(value).startswith("${")]
     assert not plain, (
-        f"{path.relative_to(CONF.parent)} holds values of {plain}: move them to conf/local, or to "
-        "an Airflow connection that ${airflow.connection:...} names"
+        f"{path.relative_to(CONF.parent)} contains the values of {plain}: move them to conf/local, "
+        "or to an Airflow connection, and refer to that with ${airflow.connection:...}"
     )

@@ -4,22 +4,11 @@ import json
 import subprocess
 import sys
 import tarfile
-import tempfile
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import yaml
-from tools import (
-    NAME,
-    NAMESPACE,
-    RELEASE,
-    configuration,
-    failure,
-    kubectl,
-    require,
-    say,
-    scope,
-    storage,
-)
+from tools import NAME, NAMESPACE, RELEASE, Process, configuration, kubectl, require, scope, storage
 
 
 def data(project_image: str | None = None) -> None:
@@ -43,7 +32,8 @@ def deployed_image() -> str:
     if not found:
         sys.exit(f"There is no Airflow {RELEASE} in the namespace {NAMESPACE}: run `make up`.")
     container = json.loads(found)["spec"]["template"]["spec"]["containers"][0]
-    return next(each["value"] for each in container["env"] if each["name"] == "KEDRO_IMAGE")
+    env = {each["name"]: each.get("value") for each in container["env"]}
+    return str(env["KEDRO_IMAGE"])
 
 
 def copy(files: dict[str, Path], project_image: str) -> None:
@@ -60,24 +50,21 @@ def copy(files: dict[str, Path], project_image: str) -> None:
     pod["spec"]["volumes"].append({"name": "data", "persistentVolumeClaim": claim})
     pod["spec"]["imagePullSecrets"] = [{"name": each} for each in settings.get("pull_secrets", ())]
     delete = ("delete", "pod", f"{NAME}-data", "--ignore-not-found", "--grace-period=1")
-    say(f"Copying {len(files)} files of data/01_raw/ to the volume {volume}")
+    print(f"Copying {len(files)} files of data/01_raw/ to the volume {volume}")
     kubectl(*delete)
     try:
         kubectl("create", "--filename", "-", input=json.dumps(pod))
         kubectl("wait", "--for=condition=Ready", f"pod/{NAME}-data", "--timeout=5m")
-        command = ["kubectl", *scope(), "exec", "--stdin", f"{NAME}-data", "--"]
-        command += ["tar", "--extract", "--file=-", "--directory=/"]
-        with tempfile.TemporaryFile("w+") as said:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=said)
-            try:
-                with tarfile.open(fileobj=process.stdin, mode="w|", dereference=True) as tar:
-                    for name, path in files.items():
-                        tar.add(path, str(folder / "01_raw" / name).lstrip("/"))
-                process.stdin.close()
-            except BrokenPipeError:  # kubectl says why
-                pass
-            if process.wait():
-                sys.exit(failure(command, said))
+        command = ["exec", "--stdin", f"{NAME}-data", "--", "tar", "--extract", "--file=-"]
+        process = Process("kubectl", *scope(), *command, "--directory=/", stdin=subprocess.PIPE)
+        assert process.stdin
+        with suppress(BrokenPipeError):  # kubectl says why
+            with tarfile.open(fileobj=process.stdin, mode="w|", dereference=True) as tar:
+                for name, path in files.items():
+                    tar.add(path, str(folder / "01_raw" / name).lstrip("/"))
+            process.stdin.close()
+        if process.wait():
+            sys.exit(process.failure())
     finally:
         kubectl(*delete, "--wait=false")
 
@@ -90,10 +77,9 @@ def upload(files: dict[str, Path], url: str) -> None:
         fs, root = url_to_fs(url)
         for number, (name, path) in enumerate(files.items(), 1):
             target, here = f"{root}/{name}", path.stat()
-            there = fs.info(target) if fs.exists(target) else {"size": None}
-            same = there["size"] == here.st_size
+            same = fs.exists(target) and fs.size(target) == here.st_size
             same = same and fs.modified(target).timestamp() >= here.st_mtime
-            say(f"{number}/{len(files)} {'unchanged' if same else 'upload':9} {url}/{name}")
+            print(f"{number}/{len(files)} {'unchanged' if same else 'upload':9} {url}/{name}")
             if not same:
                 fs.put_file(str(path), target)
     except Exception as error:  # of any kind of storage

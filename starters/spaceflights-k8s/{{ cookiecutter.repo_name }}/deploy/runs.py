@@ -1,162 +1,128 @@
 """Runs of the DAG, through Airflow's REST API."""
 
 import base64
-import http.client
 import json
 import shlex
 import socket
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from tools import DAG, NAME, POLL, RELEASE, failure, kubectl, require, say, scope, stop
+import httpx
+from tools import DAG, NAME, POLL, RELEASE, Process, kubectl, require, scope
+
+RUNS = f"/api/v2/dags/{DAG}/dagRuns"
 
 
 def trigger() -> None:
     """Unpause and trigger the DAG, and follow the run to its end."""
-    with rest_api() as airflow:
-        airflow.unpause()
-        run = airflow.ask("POST", f"dags/{DAG}/dagRuns", {"logical_date": None})
-        path = f"dags/{DAG}/dagRuns/{run['dag_run_id']}"
-        say(f"Triggered {run['dag_run_id']}")
-        known: dict[str, str] = {}
-        while run["state"] not in ("success", "failed"):
-            time.sleep(POLL)
-            run = airflow.ask("GET", path)
-            for task in airflow.tasks(path):
-                if task["state"] and known.get(task["name"]) != task["state"]:
-                    known[task["name"]] = task["state"]
-                    say(f"{datetime.now():%H:%M:%S}  {task['state']:16} {task['name']}")
+    airflow = Airflow()
+    airflow.unpause()
+    run = airflow.ask("POST", RUNS, {"logical_date": None})
+    path = f"{RUNS}/{run['dag_run_id']}"
+    print(f"Triggered {run['dag_run_id']}")
+    known: dict[str, str] = {}
+    while run["state"] not in ("success", "failed"):
+        time.sleep(POLL)
+        run = airflow.ask("GET", path)
+        for task in airflow.tasks(path):
+            if task["state"] and known.get(task["name"]) != task["state"]:
+                known[task["name"]] = task["state"]
+                print(f"{datetime.now():%H:%M:%S}  {task['state']:16} {task['name']}")
     if run["state"] == "failed":
         sys.exit("The run has failed: `make logs` shows why.")
-    say(f"The run has succeeded in {run['duration']:.0f} s.")
+    print(f"The run has succeeded in {run['duration']:.0f} s.")
 
 
 def logs() -> None:
     """Show the last try of all tasks of the last run, failed ones last."""
-    with rest_api() as airflow:
-        found = airflow.ask("GET", f"dags/{DAG}/dagRuns?order_by=-run_after&limit=1")["dag_runs"]
-        if not found:
-            sys.exit(f"The DAG {DAG} has not run yet: `make trigger`.")
-        [run] = found
-        path = f"dags/{DAG}/dagRuns/{run['dag_run_id']}"
-        say(f"{run['dag_run_id']}: {run['state']}")
-        tasks = airflow.tasks(path)
-        for task in sorted(tasks, key=lambda task: task["state"] == "failed"):
-            say(f"\n=== {task['name']}: {task['state']}, try {task['try_number']}")
-            if task["try_number"]:
-                say(*airflow.log(path, task), sep="\n")
-
-
-@contextmanager
-def rest_api() -> Iterator["Airflow"]:
-    """Log in to Airflow, and at the end stop what forwards its port."""
-    require("kubectl")
-    with tempfile.TemporaryFile("w+") as said:
-        airflow = Airflow(said)
-        try:
-            airflow.log_in()
-            yield airflow
-        finally:
-            if airflow.process:
-                stop(airflow.process)
+    airflow = Airflow()
+    found = airflow.ask("GET", f"{RUNS}?order_by=-run_after&limit=1")["dag_runs"]
+    if not found:
+        sys.exit(f"The DAG {DAG} has not run yet: `make trigger`.")
+    [run] = found
+    path = f"{RUNS}/{run['dag_run_id']}"
+    print(f"{run['dag_run_id']}: {run['state']}")
+    for task in sorted(airflow.tasks(path), key=lambda task: task["state"] == "failed"):
+        print(f"\n=== {task['name']}: {task['state']}, try {task['try_number']}")
+        if task["try_number"]:
+            print(*airflow.log(path, task), sep="\n")
 
 
 class Airflow:
     """Airflow's REST API as the user admin, on a port that kubectl forwards."""
 
-    def __init__(self, said: Any) -> None:
+    def __init__(self) -> None:
+        require("kubectl")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        service = f"svc/{RELEASE}-api-server"
-        self.command = ["kubectl", *scope(), "port-forward", service, f"{self.port}:8080"]
-        self.said = said
-        self.process: subprocess.Popen | None = None
-        self.headers = {"Content-Type": "application/json"}
-        self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-    def log_in(self) -> None:
-        """Get a token for the password that is in the cluster."""
+        self.process: Process | None = None
+        url = f"http://127.0.0.1:{self.port}"
+        self.http = httpx.Client(base_url=url, timeout=60, trust_env=False)
+        self.http.headers["Connection"] = "close"
         keys = json.loads(kubectl("get", "secret", f"{NAME}-keys", "--output=json"))["data"]
         password = base64.b64decode(keys["admin-password"]).decode()
-        try:
-            answer = self.ask("POST", "/auth/token", {"username": "admin", "password": password})
-        except urllib.error.HTTPError as error:
-            if error.code != 401:
-                raise
+        user = {"username": "admin", "password": password}
+        if not (answer := self.ask("POST", "/auth/token", user, none_if=401)):
             sys.exit(
                 f"Airflow refuses the user admin with the password of the secret {NAME}-keys: "
                 "set it to that again, in Airflow's UI."
             )
-        self.headers["Authorization"] = f"Bearer {answer['access_token']}"
+        self.http.headers["Authorization"] = f"Bearer {answer['access_token']}"
 
-    def forward(self) -> None:
+    def forward(self) -> Process:
         """Let kubectl forward the port, unless it does."""
         if self.process and self.process.poll() is None:
-            return
-        self.process = subprocess.Popen(
-            self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.said
-        )
+            return self.process
+        service = f"svc/{RELEASE}-api-server"
+        self.process = Process("kubectl", *scope(), "port-forward", service, f"{self.port}:8080")
         while self.process.poll() is None:
-            with socket.socket() as client:
-                if client.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return self.process
             time.sleep(0.1)
-        sys.exit(failure(self.command, self.said))
+        sys.exit(self.process.failure())
 
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """Ask the REST API; a question is repeated when the connection breaks."""
+    def ask(self, method: str, path: str, body: Any = None, none_if: int = 0) -> Any:
+        """Ask the REST API, again if the connection breaks; the error ``none_if`` is None."""
         for seconds in (1, 5, 25, None) if method == "GET" else (None,):
-            self.forward()
+            forwarded = self.forward()
             try:
-                return json.loads(self._read(method, path, body))
-            except urllib.error.HTTPError:
-                raise
-            except (OSError, http.client.HTTPException) as error:
+                answer = self.http.request(method, path, json=body)
+            except httpx.TransportError as error:
                 if seconds is None:
-                    sys.exit(f"Airflow does not answer through {shlex.join(self.command)}: {error}")
+                    command = shlex.join(forwarded.command)
+                    sys.exit(f"Airflow does not answer through {command}: {error}")
                 time.sleep(seconds)
-
-    def _read(self, method: str, path: str, body: Any = None, **headers: str) -> str:
-        url = f"http://127.0.0.1:{self.port}{path if path[0] == '/' else f'/api/v2/{path}'}"
-        request = urllib.request.Request(url, method=method, headers=self.headers | headers)
-        request.data = None if body is None else json.dumps(body).encode()
-        with self.opener.open(request, timeout=60) as answer:
-            return answer.read().decode()
+                continue
+            if answer.status_code == none_if:
+                return None
+            if answer.is_error:
+                said = answer.text[:1000]
+                sys.exit(f"Airflow answers {answer.status_code} to {answer.url}: {said}")
+            return answer.json()
 
     def unpause(self) -> None:
         """Unpause the DAG, as soon as Airflow has read it."""
         for attempt in range(60):
-            try:
-                self.ask("PATCH", f"dags/{DAG}", {"is_paused": False})
+            if self.ask("PATCH", f"/api/v2/dags/{DAG}", {"is_paused": False}, none_if=404):
                 return
-            except urllib.error.HTTPError as error:
-                if error.code != 404:
-                    raise
-            for error in self.ask("GET", "importErrors")["import_errors"]:
+            for error in self.ask("GET", "/api/v2/importErrors")["import_errors"]:
                 sys.exit(f"Airflow cannot read {error['filename']}:\n{error['stack_trace']}")
             if not attempt:
-                say("Waiting until Airflow has read the DAG")
+                print("Waiting until Airflow has read the DAG")
             time.sleep(POLL)
         sys.exit(f"Airflow has no DAG {DAG}. Write it by `make dag`, and deploy it by `make up`.")
 
     def tasks(self, path: str) -> list[dict[str, Any]]:
         """List the task instances of a run, in the order in which they have started."""
         found: list[dict[str, Any]] = []
-        while True:
-            page = f"{path}/taskInstances?order_by=id&limit=100&offset={len(found)}"
-            answer = self.ask("GET", page)
-            found += answer["task_instances"]
-            if len(found) >= answer["total_entries"] or not answer["task_instances"]:
-                break
+        pages = f"{path}/taskInstances?order_by=id&limit=100&offset="
+        while page := self.ask("GET", f"{pages}{len(found)}")["task_instances"]:
+            found += page
         for task in found:
             index = task["map_index"]
             task["name"] = task["task_id"] + (f"[{index}]" if index >= 0 else "")

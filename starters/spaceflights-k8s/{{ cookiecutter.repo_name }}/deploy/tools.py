@@ -1,5 +1,6 @@
 """What the verbs share: their settings, the tools that they call, and the cluster."""
 
+import atexit
 import functools
 import json
 import os
@@ -8,6 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +30,12 @@ ENGINE, REGISTRY, CONTEXT, OVERLAYS, NAMESPACE, RELEASE = (
     os.environ.get(name, "").strip().rstrip("/")
     for name in ("ENGINE", "REGISTRY", "CONTEXT", "OVERLAYS", "NAMESPACE", "RELEASE")
 )
-say = functools.partial(print, flush=True)
 
 
 def engine() -> str:
-    """Choose what builds images: ENGINE, or else what there is."""
+    """Choose what builds images: ENGINE, or else what is installed."""
+    if ENGINE not in ("", "docker", "podman"):
+        sys.exit(f"ENGINE is {ENGINE}: choose docker or podman.")
     return ENGINE or next(filter(shutil.which, ("docker", "podman")), "docker")
 
 
@@ -53,36 +57,30 @@ def require_registry() -> None:
         sys.exit("REGISTRY is not set. Say where the images go, as in REGISTRY=ghcr.io/OWNER.")
 
 
-def local_cluster() -> tuple[str, str] | None:
-    """Find the cluster of `make cluster`: the tool that made it, and its context."""
+def local_cluster() -> tuple[str, str]:
+    """Find the cluster of `make cluster`: the tool that made it, and its context, or two ""."""
     if shutil.which("kind") and NAME in run("kind", "get", "clusters").split():
         return "kind", f"kind-{NAME}"
     if shutil.which("minikube"):
         command = ["minikube", "profile", "list", "--light", "--output=json"]
-        listed = subprocess.run(command, check=False, capture_output=True, text=True).stdout
-        try:
-            profiles = json.loads(listed).get("valid") or []
-        except ValueError:  # said in words that there is none
-            profiles = []
-        if NAME in [profile["Name"] for profile in profiles]:
-            return "minikube", NAME
-    return None
+        listed = subprocess.run(command, capture_output=True, text=True).stdout
+        with suppress(ValueError):  # when it says in words that there are none
+            if NAME in [profile["Name"] for profile in json.loads(listed).get("valid") or []]:
+                return "minikube", NAME
+    return "", ""
 
 
 @functools.cache
 def scope() -> tuple[str, ...]:
     """Say which cluster and namespace kubectl acts on."""
-    if CONTEXT:
-        context = CONTEXT
-    else:
+    if not CONTEXT:
         require(cluster_tool())
-        found = local_cluster()
-        if not found:
-            sys.exit(
-                f"There is no cluster {NAME}. Make it by `make cluster`, or choose one of "
-                "`kubectl config get-contexts` by CONTEXT=..."
-            )
-        context = found[1]
+    context = CONTEXT or local_cluster()[1]
+    if not context:
+        sys.exit(
+            f"There is no cluster {NAME}. Create it with `make cluster`, or choose one of "
+            "`kubectl config get-contexts` by CONTEXT=..."
+        )
     return "--context", context, "--namespace", NAMESPACE
 
 
@@ -90,43 +88,44 @@ def kubectl(*arguments: str, input: str | None = None) -> str:
     return run("kubectl", *scope(), *arguments, input=input)
 
 
-def helm(*arguments: str) -> str:
-    return run("helm", *helm_scope(), *arguments)
-
-
-def helm_scope() -> list[str]:
+def helm(*arguments: str) -> list[str]:
+    """Say how helm is called."""
     _, context, *namespace = scope()
-    return ["--kube-context", context, *namespace]
+    return ["helm", "--kube-context", context, *namespace, *arguments]
 
 
 def run(*command: str, input: str | None = None) -> str:
     """Run a command for what it prints."""
-    with tempfile.TemporaryFile("w+") as said:
-        streams = {"input": input, "stdout": subprocess.PIPE, "stderr": said}
-        done = subprocess.run(command, check=False, text=True, **streams)
-        if done.returncode:
-            sys.exit(failure(command, said))
-    return done.stdout
+    try:
+        return subprocess.check_output(command, input=input, stderr=subprocess.PIPE, text=True)
+    except subprocess.CalledProcessError as error:
+        sys.exit(failure(command, error.stderr))
 
 
 def show(*command: str) -> None:
     """Run a command that shows itself how far it is, beside what a verb prints."""
-    streams = {"stdin": subprocess.DEVNULL, "stdout": sys.stderr}
-    if subprocess.run(command, check=False, **streams).returncode:
+    if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=sys.stderr).returncode:
         sys.exit(f"{shlex.join(command)} has failed, see above.")
 
 
-def failure(command: list[str] | tuple[str, ...], said: Any) -> str:
+class Process(subprocess.Popen[bytes]):
+    """A command that runs beside this program, and ends with it at the latest."""
+
+    def __init__(self, *command: str, stdin: int = subprocess.DEVNULL) -> None:
+        self.command, self.said = command, tempfile.TemporaryFile("w+")
+        super().__init__(command, stdin=stdin, stdout=self.said, stderr=self.said)
+        atexit.register(self.wait)  # the last that is registered is the first that is called
+        atexit.register(self.terminate)
+
+    def failure(self) -> str:
+        self.said.seek(0)
+        return failure(self.command, self.said.read())
+
+
+def failure(command: Sequence[str], said: str) -> str:
     """Say which command has failed, and what it said last."""
-    said.seek(0)
-    lines = [line for line in said.read().splitlines() if line.strip()]
+    lines = [line for line in said.splitlines() if line.strip()]
     return "\n".join([f"{shlex.join(command)} has failed:", *lines[-3:]])
-
-
-def stop(process: subprocess.Popen) -> None:
-    """End a process, if it has not ended, and wait for it."""
-    process.terminate()
-    process.wait()
 
 
 @functools.cache
@@ -136,9 +135,11 @@ def configuration() -> Any:
     from kedro.framework.startup import bootstrap_project
 
     bootstrap_project(PROJECT)
-    return settings.CONFIG_LOADER_CLASS(
+    loader = settings.CONFIG_LOADER_CLASS(
         conf_source=str(PROJECT / "conf"), env="airflow", **settings.CONFIG_LOADER_ARGS
     )
+    loader.config_patterns.setdefault("airflow", ["airflow*", "airflow/**"])  # as kedro-airflow
+    return loader
 
 
 def runners() -> set[str]:

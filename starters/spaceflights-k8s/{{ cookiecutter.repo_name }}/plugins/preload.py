@@ -1,6 +1,6 @@
-"""Import slow libraries once, in the process from which tasks are forked.
+"""Import slow libraries once, in the process that tasks are forked from.
 
-That is LocalExecutor's scheduler, or a Celery worker that loads plugins at its start
+That is LocalExecutor's scheduler, or a Celery worker that loads plugins when it starts
 (core.lazy_load_plugins is False). Tasks then start without importing them, and share the memory.
 """
 
@@ -11,7 +11,7 @@ import sys
 
 from airflow.configuration import conf
 
-# Add those that your nodes and datasets need; what is not installed is left out.
+# Add those that your nodes and datasets need; libraries that are not installed are skipped.
 LIBRARIES = [
     "dynaconf",
     "kedro.config",
@@ -34,4 +34,4 @@ if sys.platform == "linux" and (local or worker):
     for library in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(library)
-    inspect.stack()  # Kedro's settings need it, and only the first one is slow
+    inspect.stack()  # Kedro's settings call it, and only the first call is slow

@@ -13,7 +13,7 @@ from {{ cookiecutter.python_package }}.pipelines.data_processing.nodes import (
 
 @pytest.fixture(scope="module")
 def result(load_catalog):
-    """What the whole pipeline makes of the raw data, with nothing saved."""
+    """The outputs of the whole pipeline for the raw data, with nothing saved."""
     catalog = load_catalog()
     pipeline = pipelines["__default__"]
     memory = DataCatalog()

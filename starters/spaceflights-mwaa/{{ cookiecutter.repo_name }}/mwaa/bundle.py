@@ -14,6 +14,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +23,18 @@ import yaml
 from kedro.framework.project import settings
 from kedro.framework.startup import bootstrap_project
 
-from mwaa.bucket import PROJECT, config_loader, size, storage
+from mwaa.bucket import PROJECT, config_loader, sha256, size, storage
 
 BUNDLE = PROJECT / "dist" / "mwaa"
 PLUGINS_ON_MWAA = "/usr/local/airflow/plugins"
 SOURCES = ["README.md", "conf", "dags", "mwaa/startup.sh", "plugins", "pyproject.toml"]
 SOURCES += ["requirements.txt", "src"]
+# Hidden files and what Python writes, in the name of a file below a folder.
+IGNORED = re.compile(r"(^|/)(\.(?!airflowignore$)|__pycache__/|[^/]+\.egg-info/)")
 # As ${other.key} or ${resolver:argument,...}, but without a default, which may be a secret.
 REFERENCE = re.compile(
     r"\$\{((oc\.env|globals|runtime_params):[^{},]+|(?!oc\.|globals:|runtime_params:)[^{}]+)\}"
 )
-LOAD_DAGS = """
-import sys
-from airflow.dag_processing.dagbag import DagBag
-
-bag = DagBag(sys.argv[1])
-sys.exit(
-    "\\n".join(bag.import_errors.values())
-    or (None if bag.dags else "dags/ holds no DAG: run `make dag`")
-)
-"""
 
 
 def main() -> None:
@@ -56,7 +49,7 @@ def main() -> None:
     plugins |= {
         wheel_name: archive(wheel),
         f"conf-{package}.zip": archive(configuration),
-        "logging.yml": (PROJECT / "conf" / "logging.yml").read_bytes(),
+        "logging.yml": (PROJECT / "conf" / "airflow" / "logging.yml").read_bytes(),
     }
     requirements = (
         "# The project, from plugins.zip, and what it requires. MWAA adds its own constraints.\n"
@@ -85,12 +78,11 @@ def main() -> None:
 
 
 def files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Find the files below a folder with their names in it, hidden ones and byte code aside."""
+    """Find the files below a folder with their names in it, without those to ignore."""
     for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        hidden = any(part.startswith(".") for part in parts) and path.name != ".airflowignore"
-        if path.is_file() and not hidden and "__pycache__" not in parts:
-            yield "/".join(parts), path
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not IGNORED.search(name):
+            yield name, path
 
 
 def read(folder: str) -> dict[str, bytes]:
@@ -106,20 +98,14 @@ def fingerprint() -> str:
     digest = hashlib.sha256()
     for source in SOURCES:
         path = PROJECT / source
-        for name, file in [("", path)] if path.is_file() else files(path):
-            if f"{source}/{name}".startswith("conf/local/") or ".egg-info/" in name:
-                continue
-            content = hashlib.sha256(file.read_bytes()).hexdigest()
-            digest.update(f"{source}/{name} {content}\n".encode())
+        for name, file in files(path) if path.is_dir() else [("", path)]:
+            if not f"{source}/{name}".startswith("conf/local/"):
+                digest.update(f"{source}/{name} {sha256(file)}\n".encode())
     return digest.hexdigest()
 
 
 def require_fresh_bundle() -> None:
-    """Stop unless dist/mwaa/ is made of the project as it is now.
-
-    Raises:
-        SystemExit: there is no bundle, or the project has changed since.
-    """
+    """Stop unless dist/mwaa/ is made of the project as it is now."""
     manifest = BUNDLE / "bundle.json"
     if not manifest.is_file():
         sys.exit("There is no bundle in dist/mwaa/: run `make bundle`.")
@@ -134,18 +120,15 @@ def read_configuration() -> dict[str, bytes]:
     """
     conf = PROJECT / "conf"
     local = settings.CONFIG_LOADER_ARGS.get("default_run_env", "local")
-    patterns = config_loader().config_patterns
-    patterns = {key: found for key, found in patterns.items() if key != "airflow"}
+    folders = [folder.as_posix() for folder in conf.iterdir() if folder.name != local]
+    patterns = {**config_loader().config_patterns, "airflow": []}
     found = set()
-    for folder in conf.iterdir():
-        if folder.is_dir() and folder.name != local:
-            for pattern in sum(patterns.values(), []):
-                found |= set(fsspec.filesystem("file").glob(f"{folder.as_posix()}/{pattern}"))
-    paths = {name: path for name, path in files(conf) if str(path) in found}
+    for folder, pattern in product(folders, chain(*patterns.values())):
+        found |= set(fsspec.filesystem("file").glob(f"{folder}/{pattern}"))
     return {
         f"conf/{name}": references(f"conf/{name}", path.read_bytes())
-        for name, path in paths.items()
-        if path.suffix in (".yml", ".yaml", ".json")
+        for name, path in files(conf)
+        if str(path) in found and path.suffix in (".yml", ".yaml", ".json")
     }
 
 
@@ -153,7 +136,7 @@ def references(name: str, content: bytes) -> bytes:
     """Let a file of credentials pass without its comments, and any other file as it is.
 
     Raises:
-        SystemExit: a value is no reference such as ${oc.env:KEY}; with the file and the key.
+        SystemExit: a value is not a reference such as ${oc.env:KEY}; with the file and the key.
     """
     if name.endswith(".py") or not any(part.startswith("credentials") for part in name.split("/")):
         return content
@@ -164,20 +147,17 @@ def references(name: str, content: bytes) -> bytes:
     for key in plain_values(loaded):
         where = f"the value of {key}" if key else "its content"
         sys.exit(
-            f"No bundle: {name}: {where} is no reference. Move it to conf/local, or to an Airflow "
-            "connection that ${airflow.connection:ID,FIELD} names."
+            f"No bundle: {name}: {where} is not a reference. Move it to conf/local, or to an "
+            "Airflow connection that ${airflow.connection:ID,FIELD} names."
         )
-    return yaml.safe_dump(loaded).encode()
+    return str(yaml.safe_dump(loaded)).encode()
 
 
 def plain_values(node: Any, key: str = "") -> Iterator[str]:
     """Find the keys, joined by dots, whose values are no references."""
-    if isinstance(node, dict):
-        for name, value in node.items():
+    if isinstance(node, dict | list):
+        for name, value in node.items() if isinstance(node, dict) else enumerate(node):
             yield from plain_values(value, f"{key}.{name}".lstrip("."))
-    elif isinstance(node, list):
-        for position, value in enumerate(node):
-            yield from plain_values(value, f"{key}.{position}".lstrip("."))
     elif node is not None and not REFERENCE.fullmatch(str(node)):
         yield key
 
@@ -191,8 +171,7 @@ def build_wheel() -> tuple[str, dict[str, bytes]]:
         for name in ("README.md", "pyproject.toml", "requirements.txt"):
             shutil.copy(PROJECT / name, copy)
         command = [sys.executable, "-m", "build", "--wheel", "--outdir", folder, str(copy)]
-        environment = os.environ | {"SOURCE_DATE_EPOCH": "315532800"}
-        built = subprocess.run(command, env=environment, capture_output=True, text=True)
+        built = subprocess.run(command, capture_output=True, text=True)
         if built.returncode:
             sys.exit(f"No bundle: the wheel cannot be built.\n{built.stdout}{built.stderr}")
         [path] = Path(folder).glob("*.whl")
@@ -213,18 +192,18 @@ def archive(content: Mapping[str, bytes]) -> bytes:
 
 
 def load_dags(folder: Path) -> None:
-    """Stop unless Airflow loads the DAGs in a folder, in a process of its own.
-
-    Raises:
-        SystemExit: with Airflow's message.
-    """
+    """Stop unless Airflow loads the DAGs in a folder."""
     with tempfile.TemporaryDirectory() as home:
-        quiet = {"AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR", "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-c", LOAD_DAGS, str(folder)]
-        environment = os.environ | {"AIRFLOW_HOME": home} | quiet
-        loaded = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if loaded.returncode:
-        sys.exit(f"No bundle: Airflow does not load dags/.\n{loaded.stderr}")
+        # Airflow reads these when it is imported.
+        os.environ |= {"AIRFLOW_HOME": home, "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL"}
+        from airflow.dag_processing.dagbag import DagBag
+
+        sys.dont_write_bytecode = True
+        sys.path.append(str(folder))  # as Airflow does
+        bag = DagBag(folder)
+    if not bag.dags or bag.import_errors:
+        said = "\n".join(bag.import_errors.values()) or "dags/ holds no DAG: run `make dag`"
+        sys.exit(f"No bundle: Airflow does not load dags/.\n{said}")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ WORKING = ("CREATING_SNAPSHOT", "MAINTENANCE", "PENDING", "ROLLING_BACK", "UPDAT
 POLL = 15.0  # seconds
 
 
+@clear_errors()
 def main(arguments: list[str] | None = None, s3: Any = None, mwaa: Any = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("environment", help="name of the environment")
@@ -32,23 +33,16 @@ def main(arguments: list[str] | None = None, s3: Any = None, mwaa: Any = None) -
     options = parser.parse_args(arguments)
     require_fresh_bundle()
     name, _ = storage()
-    with clear_errors():
-        s3, mwaa = s3 or client("s3"), mwaa or client("mwaa")
-        bucket = Bucket(name, s3)
-        environment = read_environment(mwaa, options.environment)
-        require_ready(environment)
-        require_bucket(bucket, environment, mwaa.meta.region_name)
-        deploy(bucket, mwaa, environment, options.dry_run)
+    bucket, mwaa = Bucket(name, s3 or client("s3")), mwaa or client("mwaa")
+    environment = read_environment(mwaa, options.environment)
+    require_bucket(bucket, environment, mwaa.meta.region_name)
+    deploy(bucket, mwaa, environment, options.dry_run)
 
 
 def read_environment(mwaa: Any, name: str) -> dict[str, Any]:
-    """Ask MWAA for an environment.
-
-    Raises:
-        SystemExit: there is none of this name.
-    """
+    """Ask MWAA for an environment; stop unless it can be updated."""
     try:
-        return mwaa.get_environment(Name=name)["Environment"]
+        environment: dict[str, Any] = mwaa.get_environment(Name=name)["Environment"]
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
@@ -56,31 +50,20 @@ def read_environment(mwaa: Any, name: str) -> dict[str, Any]:
             f"There is no environment {name} in {mwaa.meta.region_name}. Create it with "
             "mwaa/environment.yaml, or name another: make deploy MWAA_ENVIRONMENT=NAME."
         )
-
-
-def require_ready(environment: dict[str, Any]) -> None:
-    """Stop unless the environment can be updated.
-
-    Raises:
-        SystemExit: with its status.
-    """
     if environment["Status"] not in READY:
         sys.exit(
-            f"The environment {environment['Name']} is {environment['Status']}: nothing was "
-            "uploaded. Run the same command again when it is AVAILABLE."
+            f"The environment {name} is {environment['Status']}: nothing was uploaded. Run the "
+            "same command again when it is AVAILABLE."
         )
+    return environment
 
 
 def require_bucket(bucket: Bucket, environment: dict[str, Any], region: str) -> None:
-    """Stop unless the bucket is the environment's, in its region, and versioned.
-
-    Raises:
-        SystemExit: with what is wrong.
-    """
+    """Stop unless the bucket is the environment's, in its region, and versioned."""
     bucket.require()
-    found = bucket.s3.get_bucket_location(Bucket=bucket.name)["LocationConstraint"]
-    if (found or "us-east-1") != region:
-        sys.exit(f"The bucket {bucket.name} is in {found or 'us-east-1'}, MWAA in {region}.")
+    found = bucket.s3.get_bucket_location(Bucket=bucket.name)["LocationConstraint"] or "us-east-1"
+    if found != region:
+        sys.exit(f"The bucket {bucket.name} is in {found}, MWAA in {region}.")
     own = environment["SourceBucketArn"].rpartition(":::")[2]
     if own != bucket.name:
         sys.exit(
@@ -96,66 +79,58 @@ def deploy(bucket: Bucket, mwaa: Any, environment: dict[str, Any], dry_run: bool
 
     The DAGs come last, when the environment has the packages that they need.
     """
-    dags = environment["DagS3Path"].strip("/")
+    folder = environment["DagS3Path"].strip("/")
     objects = {name: BUNDLE / name for name in NAMED}
-    objects |= {f"{dags}/{name}": path for name, path in files(BUNDLE / "dags")}
-    actions = {key: bucket.compare(key, path) for key, path in objects.items()}
-    for key, action in actions.items():
-        print(f"{action:9} s3://{bucket.name}/{key} ({size(objects[key].stat().st_size)})")
-    for key in left_over(bucket, dags, objects):
-        print(f"left      s3://{bucket.name}/{key}, which is not in the bundle")
-
-    def upload(keys: list[str]) -> None:
-        for key in keys:
-            if actions[key] != "unchanged":
-                bucket.upload(key, objects[key])
-
+    objects |= {f"{folder}/{name}": path for name, path in files(BUNDLE / "dags")}
+    changed = []
+    for key, path in objects.items():
+        action = bucket.compare(key, path)
+        print(f"{action:9} s3://{bucket.name}/{key} ({size(path.stat().st_size)})")
+        if action != "unchanged":
+            changed.append(key)
+    listing = bucket.s3.get_paginator("list_objects_v2").paginate(
+        Bucket=bucket.name, Prefix=f"{folder}/"
+    )
+    for key in listing.search("Contents[].Key"):  # None for an empty folder
+        if key and key not in objects and not key.endswith("/"):
+            print(f"left      s3://{bucket.name}/{key}, which is not in the bundle")
+    packages = [key for key in changed if key in NAMED]
     if dry_run:
-        update = any(actions[name] != "unchanged" for name in NAMED)
-        update = update or differences(bucket, environment)
-        action = "update" if update else "unchanged"
+        action = "update" if packages or differences(bucket, environment) else "unchanged"
         print(f"{action:9} the environment {environment['Name']}")
         return
-    upload(list(NAMED))
+    for key in packages:
+        bucket.upload(key, objects[key])
     if wanted := differences(bucket, environment):
         try:
             mwaa.update_environment(Name=environment["Name"], **wanted)
         except ClientError as error:
-            sys.exit(f"All is uploaded, but the environment is not updated. {explain(error)}")
+            sys.exit(
+                f"Everything is uploaded, but the environment is not updated. {explain(error)}"
+            )
         wait(mwaa, environment["Name"])
-    upload([key for key in objects if key not in NAMED])
+    for key in changed:
+        if key not in NAMED:
+            bucket.upload(key, objects[key])
     print(f"Deployed. Open https://{environment['WebserverUrl']}")
-
-
-def left_over(bucket: Bucket, dags: str, objects: dict[str, Any]) -> list[str]:
-    """Find the objects in the folder of DAGs that the bundle does not have."""
-    pages = bucket.s3.get_paginator("list_objects_v2").paginate(
-        Bucket=bucket.name, Prefix=f"{dags}/"
-    )
-    keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-    return [key for key in keys if key not in objects and not key.endswith("/")]
 
 
 def differences(bucket: Bucket, environment: dict[str, Any]) -> dict[str, str]:
     """Find what the environment must be told: paths and the newest object versions."""
-    wanted = {}
+    wanted: dict[str, str] = {}
     for name, (path, version) in NAMED.items():
         found = bucket.head(name)
         newest = {path: name, version: found["VersionId"] if found else ""}
-        if any(environment.get(key) != value for key, value in newest.items()):
+        if not newest.items() <= environment.items():
             wanted |= newest
     return wanted
 
 
 def wait(mwaa: Any, name: str) -> None:
-    """Wait until the environment is updated, and show for how long.
-
-    Raises:
-        SystemExit: the update has failed.
-    """
-    started = time.monotonic()
+    """Wait until the environment is updated, and show for how long."""
+    started, status = time.monotonic(), "UPDATING"
     end = "\r" if sys.stdout.isatty() else "\n"
-    while True:
+    while status in WORKING:
         time.sleep(POLL)
         try:
             environment = mwaa.get_environment(Name=name)["Environment"]
@@ -163,19 +138,17 @@ def wait(mwaa: Any, name: str) -> None:
             if is_throttled(error):
                 continue
             raise
-        minutes, seconds = divmod(int(time.monotonic() - started), 60)
         status = environment["Status"]
+        minutes, seconds = divmod(int(time.monotonic() - started), 60)
         print(f"{status.lower()} for {minutes} min {seconds:02} s ", end=end, flush=True)
-        if status not in WORKING:
-            break
     print()
     last = environment.get("LastUpdate", {})
     if status != "AVAILABLE" or last.get("Status") == "FAILED":
-        error = last.get("Error", {})
+        why = last.get("Error", {})
         now = "runs as before, with the DAGs of before" if status in READY else f"is {status}"
         sys.exit(
-            f"MWAA could not update {name}: {error.get('ErrorCode')}: "
-            f"{error.get('ErrorMessage')} It {now}. The log groups airflow-{name}-* tell more."
+            f"MWAA could not update {name}: {why.get('ErrorCode')}: "
+            f"{why.get('ErrorMessage')} It {now}. The log groups airflow-{name}-* tell more."
         )
 
 

@@ -13,7 +13,7 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"  # before Airflow 3.3 a Dag
 
 @pytest.fixture(scope="session")
 def load_catalog():
-    """Load the catalog of an environment."""
+    """A function that loads the catalog of an environment."""
     bootstrap_project(PROJECT)
 
     def load(env="base"):

@@ -1,7 +1,7 @@
-"""The text of a DAG file: the settings and the tasks of the DAG, as data."""
+"""The text of a DAG file: the DAG's settings and tasks, as data."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from textwrap import indent
 from typing import Any
 
@@ -19,9 +19,11 @@ import datetime
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parent))  # if Airflow's folder of DAGs is one above it
+sys.path.append(str(Path(__file__).parent))  # in case Airflow's DAGs folder is further up
 from {package}_airflow.{module} import create_dag
 from {package}_airflow.model import Node, Task
+
+tasks = {tasks}
 
 dag = {call}
 '''
@@ -37,10 +39,10 @@ def dag_file(
     env: str,
     conf_source: str,
 ) -> str:
-    """Write the DAG file of the pipeline of this name.
+    """Write the DAG file for the pipeline with this name.
 
     Args:
-        grouped: whether ``groups`` come from the command line, and airflow.yml's are not taken.
+        grouped: whether ``groups`` come from the command line and override airflow.yml.
     """
     group_by: dict[str, str] | str = settings.graph.get("group_by", "none")
     if grouped:
@@ -51,29 +53,36 @@ def dag_file(
     parts = [package]
     parts += [name] if name != "__default__" else []
     parts += [env] if env != "airflow" else []
-    about = {"package": package, "pipeline": name, "env": env}
-    about |= {"conf_source": conf_source} if conf_source else {}
-    data = {"default_args": settings.task, "params": settings.form, "tasks": tasks}
-    arguments = [
-        f"{key}={source(value)}" for key, value in {**about, **settings.dag, **data}.items()
-    ]
-    call = bracket("create_dag(", [repr(slug("-".join(parts))), *arguments], ")")
-    module = TABLES["create_dag"]["module"]
-    return TEXT.format(pipeline=name, env=env, package=package, module=module, call=call)
+    arguments = {"package": package, "pipeline": name, "env": env}
+    arguments |= {"conf_source": conf_source} if conf_source else {}
+    arguments |= settings.dag | {"default_args": settings.task, "params": settings.form}
+    words = [f"{key}={source(value)}" for key, value in arguments.items()]
+    return TEXT.format(
+        package=package,
+        pipeline=name,
+        env=env,
+        module=TABLES["create_dag"]["module"],
+        tasks=bracket("[", map(source, tasks), "]"),
+        call=bracket("create_dag(", [repr(slug("-".join(parts))), "tasks=tasks", *words], ")"),
+    )
 
 
 def source(value: Any) -> str:
-    """Write a value as Python; a dataclass as its call, without what is empty."""
+    """Write a value as Python; a dataclass as a call, without its empty optional fields."""
     if is_dataclass(value):
-        parts = [f"{key}={source(part)}" for key, part in vars(value).items() if part]
-        return bracket(f"{type(value).__name__}(", parts, ")")
+        given = {part.name: source(getattr(value, part.name)) for part in fields(value)}
+        needed = [given.pop(part.name) for part in fields(value) if part.default is MISSING]
+        if len(line := ", ".join(needed)) <= 80 and "\n" not in line:
+            needed = [line]
+        more = [f"{key}={part}" for key, part in given.items() if getattr(value, key)]
+        return bracket(f"{type(value).__name__}(", [*needed, *more], ")")
     if isinstance(value, dict):
         return bracket("{", (f"{key!r}: {source(item)}" for key, item in value.items()), "}")
     return bracket("[", map(source, value), "]") if isinstance(value, list) else repr(value)
 
 
 def bracket(start: str, parts: Iterable[str], end: str) -> str:
-    """Write parts between brackets: side by side if that is short, else each in its line."""
+    """Write parts between brackets: on one line if that is short, else one per line."""
     parts = list(parts)
     line = f"{start}{', '.join(parts)}{end}"
     if len(parts) < 2 or (len(line) <= 80 and "\n" not in line):

@@ -1,7 +1,7 @@
-"""Tasks in pods: pod.yaml in the folder above, with the settings of airflow.yml.
+"""Tasks in pods: pod.yaml in the folder above, with the settings in airflow.yml.
 
-``runner: pod`` starts a pod from any task by Airflow's KubernetesPodOperator, which is imported in
-the task only: it takes seconds. ``runner: executor`` makes pods of the tasks themselves.
+With ``runner: pod``, a task starts a pod with Airflow's KubernetesPodOperator; only tasks import
+that, as it takes seconds. With ``runner: executor``, the tasks themselves are pods.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class PodSettings(KedroOperator):
     """A task with the settings of its pod.
 
     Args:
-        image: None is the project's, which the environment variable KEDRO_IMAGE names.
-        cpu, memory: quantities of Kubernetes, requested and as the limit; one is both.
+        image: None means the project's, which the environment variable KEDRO_IMAGE names.
+        cpu, memory: Kubernetes quantities, the request and the limit; a single one is both.
         gpu: number of nvidia.com/gpu.
-        storage: of the data; the claim ``volume`` is mounted there if it is no URL.
-        volumes: paths where further claims are mounted, under the claims' names.
-        env: values of environment variables.
+        storage: where the data is; unless it is a URL, the claim ``volume`` is mounted there.
+        volumes: the paths where more claims are mounted, by the claims' names.
+        env: the values of environment variables, by name.
         secrets, config_maps: names; all their keys become environment variables.
-        keep_failed_pods: False removes them, as it removes pods that have succeeded.
-        startup_timeout: until the pod's image runs.
+        keep_failed_pods: False removes them, like pods that have succeeded.
+        startup_timeout: how long the pod's container may take to start.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class PodSettings(KedroOperator):
         self.startup_timeout = startup_timeout
 
     def pod(self, *command: str) -> dict[str, Any]:
-        """Describe the task's pod, as a manifest of Kubernetes.
+        """Describe the task's pod as a Kubernetes manifest.
 
         Raises:
             AirflowFailException: there is no image.
         """
         import yaml
 
-        pod = yaml.safe_load(POD.read_text(encoding="utf-8"))
+        pod: dict[str, Any] = yaml.safe_load(POD.read_text(encoding="utf-8"))
         spec = pod["spec"]
         container = spec["containers"][0]
         image = self.image or os.environ.get("KEDRO_IMAGE")
@@ -123,23 +123,23 @@ class PodSettings(KedroOperator):
 
 
 def add(owner: dict[str, Any], field: str, items: Sequence[Any]) -> None:
-    """Add items to a list of a manifest, which may not be there yet."""
+    """Add items to a list in a manifest, which may not exist yet."""
     if items:
         owner[field] = [*owner.get(field, []), *items]
 
 
 class PodOperator(PodSettings):
-    """Starts a pod, and leaves it to the triggerer until it is done."""
+    """Starts a pod, and leaves it to the triggerer until it finishes."""
 
     kubernetes: KubernetesPodOperator | None = None
 
-    def execute(self, context: Mapping[str, Any]) -> None:
-        """Start the pod, or find the one that an interrupted try has started."""
+    def execute(self, context: Any) -> None:
+        """Start the pod, or find the one that an interrupted try started."""
         self.kubernetes = self.kubernetes_operator(context)
         self.kubernetes.execute_async(context)
 
-    def trigger_reentry(self, context: Mapping[str, Any], event: dict[str, Any]) -> None:
-        """Write the pod's log, remove the pod, and fail if it has failed."""
+    def trigger_reentry(self, context: Any, event: dict[str, Any]) -> None:
+        """Log the pod's output, remove the pod, and fail if it failed."""
         self.kubernetes = self.kubernetes_operator(context)
         self.kubernetes.trigger_reentry(context, event)
 
@@ -148,16 +148,16 @@ class PodOperator(PodSettings):
         if self.kubernetes:
             self.kubernetes.on_kill()
 
-    def kubernetes_operator(self, context: Mapping[str, Any]) -> KubernetesPodOperator:
-        """Make the operator of Airflow that does it all."""
+    def kubernetes_operator(self, context: Any) -> KubernetesPodOperator:
+        """Create the Airflow operator that does the work."""
         from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 
-        # Kubernetes would replace $(NAME) by an environment variable of the pod.
+        # Kubernetes would replace $(NAME) with the pod's environment variable.
         work = self.run_in(context).to_json().replace("$", r"\u0024")
         seconds = int(self.startup_timeout.total_seconds())
         return KubernetesPodOperator(
             task_id=self.task_id,
-            kubernetes_conn_id=None,  # but the cluster of KUBECONFIG, or that which Airflow is in
+            kubernetes_conn_id=None,  # the cluster in KUBECONFIG, or the one Airflow runs in
             config_file=os.environ.get("KUBECONFIG"),
             in_cluster=SERVICE_ACCOUNT_TOKEN.is_file() and "KUBECONFIG" not in os.environ,
             pod_template_dict=self.pod("python", "-m", f"dags.{__package__}.run", work),
@@ -173,9 +173,9 @@ class PodOperator(PodSettings):
 
 
 class ExecutorOperator(PodSettings):
-    """Runs in the pod that KubernetesExecutor starts for it, which needs Airflow in its image.
+    """Runs in the pod that KubernetesExecutor starts for it; the image needs Airflow.
 
-    Under any other executor, as on a local Airflow, it runs in the task's own process.
+    With any other executor, as in a local Airflow, it runs in the task's own process.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -187,7 +187,7 @@ class ExecutorOperator(PodSettings):
             pod = PodGenerator.deserialize_model_dict(self.pod())
             self.executor_config = {"pod_override": pod}
 
-    def execute(self, context: Mapping[str, Any]) -> None:
+    def execute(self, context: Any) -> None:
         """Run the nodes here."""
         if not find_spec("kedro"):
             raise AirflowFailException(
@@ -198,10 +198,10 @@ class ExecutorOperator(PodSettings):
 
 
 def create_dag(dag_id: str, *, runner: str = "pod", **arguments: Any) -> DAG:
-    """Create a DAG as ``dag.create_dag`` does, with the operator of a runner.
+    """Create a DAG as ``dag.create_dag`` does, with the operator for a runner.
 
-    The environment variable KEDRO_RUNNER, if it is set, names another one.
+    The environment variable KEDRO_RUNNER, if set, overrides ``runner``.
     """
-    operators = {"pod": PodOperator, "executor": ExecutorOperator}
+    operators: dict[str, type[KedroOperator]] = {"pod": PodOperator, "executor": ExecutorOperator}
     operator = operators[os.environ.get("KEDRO_RUNNER") or runner]
     return dag.create_dag(dag_id, operator=operator, **arguments)

@@ -1,6 +1,7 @@
-"""Read credentials from Airflow: what conf/airflow/credentials.yml may refer to."""
+"""Resolve the references to Airflow in conf/airflow/credentials.yml."""
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 from kedro.config import OmegaConfigLoader
@@ -11,8 +12,8 @@ def connection(conn_id: str, field: str) -> Any:
     """Read a field of an Airflow connection.
 
     Args:
-        conn_id: id of the connection, in any of Airflow's secrets backends.
-        field: login, password, host, port, schema, uri, or a key of the connection's extra.
+        conn_id: the connection's id, in any of Airflow's secrets backends.
+        field: login, password, host, port, schema, uri, or a key in the connection's extra.
 
     Raises:
         AirflowNotFoundException: there is no such connection.
@@ -40,24 +41,27 @@ def variable(key: str) -> Any:
 
 
 def airflow_sdk() -> Any:
-    """Import Airflow when a credential is read."""
+    """Import Airflow, only when a credential is read."""
     try:
         return importlib.import_module("airflow.sdk")
     except ModuleNotFoundError:
         raise RuntimeError(
-            "conf/airflow/credentials.yml refers to Airflow, which is not installed here, as in a "
-            "pod. Refer to the environment instead: ${oc.env:NAME}"
+            "conf/airflow/credentials.yml refers to Airflow, which is not installed here. "
+            "Refer to the environment instead: ${oc.env:NAME}"
         ) from None
 
 
-RESOLVERS = {"airflow.connection": connection, "airflow.variable": variable}
+RESOLVERS: dict[str, Callable[..., Any]] = {
+    "airflow.connection": connection,
+    "airflow.variable": variable,
+}
 
 
 class AirflowConfigLoader(OmegaConfigLoader):
-    """Reads credentials, and nothing else, from Airflow too."""
+    """Also reads credentials, but nothing else, from Airflow."""
 
     def __getitem__(self, key: str) -> dict[str, Any]:
-        """Load the configuration ``key``, with the resolvers of Airflow if it is `credentials`."""
+        """Load the configuration ``key``, for `credentials` with the resolvers above."""
         if key != "credentials":
             return super().__getitem__(key)
         for name, resolver in RESOLVERS.items():

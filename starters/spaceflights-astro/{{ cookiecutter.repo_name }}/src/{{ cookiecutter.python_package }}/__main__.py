@@ -1,4 +1,4 @@
-"""Run the packaged project: `python -m {{ cookiecutter.python_package }}` takes the options of `kedro run`."""
+"""Run the packaged project, with the options of `kedro run`."""
 
 from pathlib import Path
 

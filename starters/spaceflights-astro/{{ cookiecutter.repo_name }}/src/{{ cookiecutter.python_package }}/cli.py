@@ -1,16 +1,16 @@
-"""Commands of this project beside Kedro's: https://docs.kedro.org/en/stable/extend/common_use_cases/"""
+"""This project's own commands: https://docs.kedro.org/en/stable/extend/common_use_cases/"""
 
-from contextlib import suppress
+from importlib.util import find_spec
 
 import click
 
 
 @click.group()
 def cli() -> None:
-    """Commands of this project."""
+    """This project's own commands."""
 
 
-with suppress(ModuleNotFoundError):  # kedro-airflow is installed where DAGs are written
+if find_spec("kedro_airflow"):  # installed only where DAGs are written
     from .airflow_dag.create import airflow
 
     cli.add_command(airflow)

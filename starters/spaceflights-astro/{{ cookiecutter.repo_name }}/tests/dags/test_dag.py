@@ -1,9 +1,10 @@
-"""The DAG loads, is up to date, and its tasks can hand their data over."""
+"""The DAG loads, is up to date, and its tasks can pass their data on."""
 
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from kedro.io import MemoryDataset
 
 from .conftest import DAG_FILES
@@ -13,7 +14,7 @@ FORBIDDEN = ["kedro", "{{ cookiecutter.python_package }}", "pandas", "sklearn", 
 
 
 def test_there_is_a_dag():
-    assert DAG_FILES, "dags/ holds no DAG of this project: run `make dag`"
+    assert DAG_FILES, "dags/ has no DAG of this project: run `make dag`"
 
 
 def test_dag_loads_and_has_tasks(dag):
@@ -21,6 +22,7 @@ def test_dag_loads_and_has_tasks(dag):
 
 
 def test_dag_is_as_new_as_the_pipelines_and_airflow_yml(dag_file, dag, tmp_path):
+    pytest.importorskip("kedro_airflow", reason="kedro-airflow writes the DAG: run `make install`")
     command = [sys.executable, "-m", "kedro", "airflow", "create", "--target-dir", str(tmp_path)]
     run = dag.tasks[0].run
     command += ["--pipelines", run.pipeline, "--env", run.env]
@@ -38,15 +40,15 @@ def test_importing_the_dag_imports_no_project_code(dag_file, dag):
     modules = subprocess.run(command, capture_output=True, text=True, check=True)
     imported = sorted(set(FORBIDDEN) & set(modules.stdout.split()))
     assert not imported, (
-        f"importing dags/{dag_file.name} imports {imported}, which slows Airflow down at each "
-        "parse: import it inside the function that runs in the task"
+        f"importing dags/{dag_file.name} imports {imported}, which slows Airflow down every time "
+        "it reads the file: import it inside the function that runs in the task"
     )
 
 
-def test_datasets_that_cross_tasks_are_persisted(dag, load_catalog):
+def test_datasets_passed_between_tasks_are_persisted(dag, load_catalog):
     catalog = load_catalog(dag.tasks[0].run.env)
     writer = {name: task for task in dag.tasks for node in task.nodes for name in node.outputs}
-    crossing = {
+    passed_on = {
         name
         for task in dag.tasks
         for node in task.nodes
@@ -55,10 +57,10 @@ def test_datasets_that_cross_tasks_are_persisted(dag, load_catalog):
     }
     lost = [
         name
-        for name in sorted(crossing)
+        for name in sorted(passed_on)
         if name not in catalog or isinstance(catalog.get(name), MemoryDataset)
     ]
     assert not lost, (
-        f"tasks hand over {lost}, which is not persisted: give it an entry or a factory in "
+        f"tasks pass on datasets that are not persisted: {lost}. Add entries or a factory to "
         "conf/airflow/catalog.yml"
     )

@@ -1,4 +1,4 @@
-"""Kubernetes would take the pods of all tasks, also in a namespace that is restricted."""
+"""Kubernetes would accept the pods of all tasks, even in a restricted namespace."""
 
 import runpy
 
@@ -18,7 +18,7 @@ def test_pods_have_no_misspelled_fields(pods):
     for task_id, pod in pods.items():
         read = PodGenerator.deserialize_model_dict(pod)
         known = client.ApiClient().sanitize_for_serialization(read)
-        assert known == pod, f"task {task_id} has more than Kubernetes knows: see dags/pod.yaml"
+        assert known == pod, f"task {task_id} has fields unknown to Kubernetes: see dags/pod.yaml"
 
 
 def test_pods_meet_the_restricted_pod_security_standard(pods):

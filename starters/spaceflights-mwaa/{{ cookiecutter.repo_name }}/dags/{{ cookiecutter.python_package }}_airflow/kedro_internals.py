@@ -1,7 +1,7 @@
-"""What Kedro does not make public of its datasets and this project needs, in one place.
+"""The parts of Kedro's datasets that are not public and that this project needs, in one place.
 
-`_version`, `_filepath`, `_get_load_path` and `_get_save_path` are of `AbstractVersionedDataset`,
-`_fs` is of all of kedro-datasets that is stored by fsspec. Any other dataset is left alone.
+`_version`, `_filepath`, `_get_load_path` and `_get_save_path` belong to `AbstractVersionedDataset`.
+By convention, datasets of kedro-datasets that use fsspec have `_fs`; others are left alone.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from uuid import uuid4
 
 
 def pin_version(dataset: Any, version: str) -> bool:
-    """Let a versioned dataset load and save this version, and tell whether it is versioned.
+    """Make a versioned dataset load and save this version; return whether it is versioned.
 
-    Kedro's public `load_versions=` refuses what only the catch-all factory of a catalog matches.
+    Kedro's public `load_versions=` refuses datasets that only a catch-all factory matches.
     """
     from kedro.io import Version
 
@@ -25,12 +25,12 @@ def pin_version(dataset: Any, version: str) -> bool:
 
 
 def path_parts(dataset: Any) -> tuple[str, ...]:
-    """Take the path apart where a dataset is stored, if it is by fsspec."""
+    """Split the path that a dataset is stored at, if it uses fsspec."""
     return PurePosixPath(dataset._filepath).parts if hasattr(dataset, "_fs") else ()
 
 
 def remove_folder(dataset: Any, name: str) -> str | None:
-    """Remove the folder of this name in which a dataset is stored, and return its path."""
+    """Remove the folder with this name that a dataset is stored in, and return its path."""
     parts = path_parts(dataset)
     if name not in parts:
         return None
@@ -42,10 +42,10 @@ def remove_folder(dataset: Any, name: str) -> str | None:
 
 
 def save_whole(dataset: Any) -> None:
-    """Remove what an earlier try has saved, and let no one find what is not yet saved whole.
+    """Remove what an earlier try saved, and hide new data until it is complete.
 
-    On a disk, it is written under another name beside its own, and then renamed. In an object
-    store an object appears when it is closed, also by an error in the middle: then it is removed.
+    On a disk, it is written next to its place under another name, and then renamed. In an object
+    store, an object appears when it is closed, even by an error halfway: then it is removed.
     """
     from fsspec.implementations.local import LocalFileSystem
 

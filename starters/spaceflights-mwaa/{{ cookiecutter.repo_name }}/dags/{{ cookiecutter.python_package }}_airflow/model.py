@@ -1,4 +1,4 @@
-"""What a DAG is made of, by names only: nodes, tasks, and what a task does in a run."""
+"""What a DAG consists of, as plain names: nodes, tasks, and what a task does in a run."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass
 class Node:
-    """A node of the Kedro pipeline; ``pipeline`` is the folder in pipelines/ with its function."""
+    """A Kedro node; ``pipeline`` is the folder in pipelines/ that its function is in."""
 
     name: str
     inputs: Sequence[str] = ()
@@ -19,12 +19,12 @@ class Node:
     doc: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Task:
-    """Nodes that run together; without any, it removes the intermediate data of the run.
+    """Nodes that run together; a task without nodes removes the run's intermediate data.
 
-    ``after`` are the tasks that it waits for, ``group`` is the task group that shows it, and
-    ``settings`` come before the DAG's ``default_args``.
+    ``after`` are the tasks it waits for, ``group`` is the task group it is shown in, and
+    ``settings`` override the DAG's ``default_args``.
     """
 
     id: str
@@ -34,11 +34,11 @@ class Task:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """What a task does in a DAG run.
 
-    ``written`` are the datasets that the whole DAG writes, all of this run in one ``version``.
+    ``written`` are the datasets that the whole DAG writes, in a run all with one ``version``.
     """
 
     package: str
@@ -51,16 +51,16 @@ class Run:
     version: str = ""
 
     def to_json(self) -> str:
-        """Write it as text, for another process."""
+        """Serialize it for another process."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Run:
-        """Read what ``to_json`` has written."""
+        """Read what ``to_json`` wrote."""
         given = json.loads(text)
         return cls(**given | {"nodes": [Node(**node) for node in given["nodes"]]})
 
 
 def stored_name(dataset: str) -> str:
-    """Drop the format that a transcoded dataset carries: table@pandas is table."""
+    """Drop the format from the name of a transcoded dataset: table@pandas is table."""
     return dataset.split("@")[0]

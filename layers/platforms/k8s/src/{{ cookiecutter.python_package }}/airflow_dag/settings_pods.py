@@ -1,4 +1,4 @@
-"""Convert the settings of pods, and check what settings_pods.yml cannot say of them."""
+"""Convert the settings of pods, and check what settings_pods.yml cannot express."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ UNITS = {"": 1, "m": 1e-3, "M": 1e6, "G": 1e9, "T": 1e12, "Mi": 2**20, "Gi": 2**
 
 
 def quantity(value: Any) -> list[str]:
-    """Read an amount of Kubernetes, or two: what is requested, and the limit."""
+    """Read one Kubernetes quantity, or two: the request and the limit."""
     amounts = [str(amount) for amount in (value if isinstance(value, list) else [value])]
     parts = [re.findall(r"^([\d.]+)(\D*)$", amount)[0] for amount in amounts]
     sizes = [float(number) * UNITS[unit] for number, unit in parts]
@@ -17,7 +17,7 @@ def quantity(value: Any) -> list[str]:
 
 
 def texts(value: dict[str, Any]) -> dict[str, str]:
-    """Make texts of the values of a mapping."""
+    """Convert the values of a mapping to strings."""
     return {name: str(item) for name, item in value.items()}
 
 

@@ -1,1 +1,1 @@
-"""Writes the Airflow DAGs of this project, by `kedro airflow create`. Tasks import none of it."""
+"""Writes this project's Airflow DAGs for `kedro airflow create`. Tasks never import it."""

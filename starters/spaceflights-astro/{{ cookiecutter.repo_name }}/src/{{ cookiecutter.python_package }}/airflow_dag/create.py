@@ -10,7 +10,6 @@ import click
 import kedro_airflow.plugin
 import yaml
 from kedro.config import MissingConfigException
-from kedro.framework.cli.utils import KedroCliError
 from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
@@ -22,25 +21,27 @@ from .settings import Settings, check, known
 DEFAULTS = {"env": "airflow", "target_path": "dags", "jinja_file": None}
 TEMPLATE = Path(__file__).with_name("dag.py.j2")
 
-airflow = copy.copy(kedro_airflow.plugin.airflow_commands)
+airflow: click.Group = copy.copy(kedro_airflow.plugin.airflow_commands)
 airflow.commands = dict(airflow.commands)
 options = copy.deepcopy(kedro_airflow.plugin.create.params)
 for option in options:
     option.default = DEFAULTS.get(str(option.name), option.default)
+    if isinstance(option, click.Option) and option.name == "env":
+        option.help = "Kedro configuration environment name. Defaults to `airflow`."
 
 
 @airflow.command(params=options)
 @click.pass_context
-def create(command: click.Context, **given: Any) -> None:
-    """Create the Airflow DAG of this project, by airflow.yml."""
+def create(command: click.Context, /, **given: Any) -> None:
+    """Create this project's Airflow DAG, with the settings in airflow.yml."""
     if given["convert_all"] and given["pipeline_names"] != ["__default__"]:
         raise click.BadParameter("The `--all` and `--pipelines` option are mutually exclusive.")
     project = command.obj
-    with KedroSession.create(project_path=project.project_path, env=given["env"]) as session:
-        context = session.load_context()
+    session = KedroSession.create(project_path=project.project_path, env=given["env"])
+    context = session.load_context()
     names = list(pipelines) if given["convert_all"] else given["pipeline_names"]
     if unknown := [name for name in names if name not in pipelines]:
-        raise KedroCliError(f"Pipeline {unknown[0]} not found.")
+        raise click.ClickException(f"Pipeline {unknown[0]} not found.")
     checked = {
         name: check_pipeline(context, name, given["params"], project.package_name) for name in names
     }
@@ -57,15 +58,16 @@ def create(command: click.Context, **given: Any) -> None:
 def check_pipeline(
     context: KedroContext, name: str, params: dict[str, Any], package: str
 ) -> Settings:
-    """Check the settings of a pipeline's DAG.
+    """Check the settings for a pipeline's DAG.
 
     Raises:
-        click.ClickException: with the key, its value and what is accepted, or the place of what is
-            no YAML.
+        click.ClickException: names the key, its value and what is accepted, or says where the
+            file is not valid YAML.
     """
-    context.config_loader.config_patterns.setdefault("airflow", ["airflow*", "airflow/**"])
+    loader: Any = context.config_loader
+    loader.config_patterns.setdefault("airflow", ["airflow*", "airflow/**"])
     try:
-        config = context.config_loader["airflow"]
+        config = loader["airflow"]
     except MissingConfigException:
         config = {}
     except yaml.YAMLError as error:
@@ -81,12 +83,12 @@ def check_pipeline(
 
 
 def for_template(settings: Settings) -> dict[str, Any]:
-    """Give the settings in the values that a template for kedro-airflow reads, such as its own."""
+    """Convert the settings to what kedro-airflow's own template, and others like it, read."""
     given = settings.dag | settings.task
     if start := given.get("start_date"):
         given["start_date"] = list(datetime.fromisoformat(start).timetuple()[:6])
     if "retry_delay" in given:
         given["retry_delay"] = given["retry_delay"].total_seconds() / 60
     if not given.get("schedule") or isinstance(given["schedule"], timedelta):
-        given["schedule"] = "@once"  # its default: it has no word for never or for an interval
+        given["schedule"] = "@once"  # the default there, which knows neither never nor intervals
     return given

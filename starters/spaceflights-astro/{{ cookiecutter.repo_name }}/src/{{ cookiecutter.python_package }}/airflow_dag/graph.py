@@ -1,8 +1,8 @@
-"""Turn the nodes of a pipeline into the tasks of a DAG: what runs together, and after what."""
+"""Turn the nodes of a pipeline into tasks of a DAG: what runs together, and in which order."""
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from inspect import cleandoc
 from itertools import chain, count
@@ -14,24 +14,24 @@ from kedro.pipeline.node import Node as KedroNode
 
 @dataclass
 class Node:
-    """A node as the DAG file has it, see model.py."""
+    """A node as it is written in the DAG file; see model.py."""
 
     name: str
     inputs: list[str]
     outputs: list[str]
-    pipeline: str | None
-    doc: str
+    pipeline: str | None = None
+    doc: str = ""
 
 
 @dataclass
 class Task:
-    """A task as the DAG file has it, see model.py."""
+    """A task as it is written in the DAG file; see model.py."""
 
     id: str
-    nodes: list[Node] = field(default_factory=list)
-    after: list[str] = field(default_factory=list)
+    nodes: list[Node]
+    after: Sequence[str] = ()
     group: str | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] | None = None
 
 
 def tasks_of(
@@ -43,44 +43,44 @@ def tasks_of(
     """Group nodes into tasks, in the pipeline's order.
 
     Args:
-        group_by: none, pipeline, namespace or tag:PREFIX, or the group of each node by its name.
-        settings: those of the tasks with a node that is chosen by the key.
+        group_by: none, pipeline, namespace or tag:PREFIX; or each node's group, by node name.
+        settings: for each selector, the settings of tasks with a node that it matches.
     """
+    needs = pipeline.node_dependencies
     labels = {
         node: label(node, package, group_by)
         if isinstance(group_by, str)
         else ("group", group_by[node.name])
         for node in pipeline.nodes
     }
-    joined = join_cycles(pipeline, labels)
+    joined = join_cycles(labels, needs)
     keys = list(dict.fromkeys(joined.values()))
     ids = unique_ids("-".join(name for _, name in key) for key in keys)
-    tasks = {key: Task(id) for key, id in zip(keys, ids, strict=True)}
+    tasks = {key: Task(id, []) for key, id in zip(keys, ids, strict=True)}
+    task_of = {node: tasks[key] for node, key in joined.items()}
     chosen: dict[str, set[str]] = {}
-    for node, key in joined.items():
+    for node, task in task_of.items():
         doc = node.func.__doc__ if isinstance(node.func.__doc__, str) else ""
         shown = folder(node, package)
-        task = tasks[key]
         task.nodes.append(Node(node.name, node.inputs, node.outputs, shown, cleandoc(doc)))
-        before = {tasks[joined[each]].id for each in pipeline.node_dependencies[node]}
-        task.after = sorted({*task.after, *before} - {task.id})
+        task.after = sorted({*task.after, *(task_of[each].id for each in needs[node])} - {task.id})
         chosen.setdefault(task.id, set()).update(selectors(node, package))
     for selector, given in settings.items():
         for task in tasks.values():
-            task.settings |= given if selector in chosen[task.id] else {}
-    boxes = {node: tasks[key] for node, key in joined.items()}
-    show_in_groups(pipeline, package, boxes)
+            if selector in chosen[task.id]:
+                task.settings = {**(task.settings or {}), **given}
+    show_in_groups(task_of, needs, package)
     return list(tasks.values())
 
 
 def removal(tasks: list[Task]) -> Task:
-    """Make the task that removes the run's intermediate data when all others have succeeded."""
-    waited_for = {id for task in tasks for id in task.after}
-    taken = dict.fromkeys(
-        [task.id for task in tasks] + [task.group for task in tasks if task.group]
+    """Make the task that removes the run's intermediate data once all others have succeeded."""
+    ids = [task.id for task in tasks]
+    groups = dict.fromkeys(task.group for task in tasks if task.group)
+    *_, id = unique_ids([*ids, *groups, "remove_intermediate"])
+    return Task(
+        id, [], after=sorted(set(ids) - {before for task in tasks for before in task.after})
     )
-    *_, id = unique_ids([*taken, "remove_intermediate"])
-    return Task(id, after=sorted({task.id for task in tasks} - waited_for))
 
 
 def folder(node: KedroNode, package: str) -> str | None:
@@ -90,14 +90,14 @@ def folder(node: KedroNode, package: str) -> str | None:
 
 
 def selectors(node: KedroNode, package: str) -> set[str]:
-    """List what chooses this node in the ``tasks`` of airflow.yml."""
+    """List the keys in the ``tasks`` of airflow.yml that match this node."""
     names = {node.name, *(f"tag:{tag}" for tag in node.tags)}
     names |= {f"namespace:{name}" for name in node.namespace_prefixes}
     return names | ({f"pipeline:{name}"} if (name := folder(node, package)) else set())
 
 
 def label(node: KedroNode, package: str, by: str) -> tuple[str, str]:
-    """Name the kind and the name of the group that this node belongs to; alone it is a node."""
+    """Return the kind and name of the node's group; a node without one is its own group."""
     if by == "pipeline" and (name := folder(node, package)):
         return by, name
     if by == "namespace" and node.namespace:
@@ -109,18 +109,18 @@ def label(node: KedroNode, package: str, by: str) -> tuple[str, str]:
 
 
 def join_cycles(
-    pipeline: Pipeline, labels: Mapping[KedroNode, Any]
+    labels: Mapping[KedroNode, Any], needs: Mapping[KedroNode, Iterable[KedroNode]]
 ) -> dict[KedroNode, tuple[Any, ...]]:
-    """Join groups of nodes that need each other, so that none has to wait for itself.
+    """Join groups whose nodes need each other, as none can wait for itself.
 
     Returns:
-        The labels of each node's group, several where it was joined.
+        The labels of each node's group: several if groups were joined.
     """
     joined = {node: (name,) for node, name in labels.items()}
     while True:
         graph: dict[Any, set[Any]] = {}
         for node, group in joined.items():
-            needed = {joined[each] for each in pipeline.node_dependencies[node]}
+            needed = {joined[each] for each in needs[node]}
             graph.setdefault(group, set()).update(needed - {group})
         try:
             TopologicalSorter(graph).prepare()
@@ -132,10 +132,14 @@ def join_cycles(
             joined = {node: one if group in cycle else group for node, group in joined.items()}
 
 
-def show_in_groups(pipeline: Pipeline, package: str, tasks: Mapping[KedroNode, Task]) -> None:
-    """Put tasks of one node into task groups: by namespace, or else by pipeline.
+def show_in_groups(
+    tasks: Mapping[KedroNode, Task],
+    needs: Mapping[KedroNode, Iterable[KedroNode]],
+    package: str,
+) -> None:
+    """Put tasks with a single node into task groups: by namespace, or else by pipeline.
 
-    Task groups that would need each other are left out, because Airflow refuses them.
+    Task groups that need each other are left out, because Airflow refuses them.
     """
     labels = {
         node: label(node, package, "namespace" if node.namespace else "pipeline")
@@ -144,7 +148,7 @@ def show_in_groups(pipeline: Pipeline, package: str, tasks: Mapping[KedroNode, T
         for node, task in tasks.items()
     }
     members: dict[tuple[str, str], list[Task]] = {}
-    for node, (key, *others) in join_cycles(pipeline, labels).items():
+    for node, (key, *others) in join_cycles(labels, needs).items():
         if key[0] in ("namespace", "pipeline") and not others:
             members.setdefault(key, []).append(tasks[node])
     shown = {key: found for key, found in members.items() if len(found) > 1}
@@ -156,12 +160,12 @@ def show_in_groups(pipeline: Pipeline, package: str, tasks: Mapping[KedroNode, T
 
 
 def slug(name: str) -> str:
-    """Make ``name`` an id for Airflow: letters, digits, dashes, dots, underscores, at most 200."""
+    """Turn ``name`` into an Airflow id: at most 200 letters, digits, dashes, dots, underscores."""
     return re.sub(r"[^\w.-]+", "_", name).strip("_")[:200] or "_"
 
 
 def unique_ids(names: Iterable[str]) -> list[str]:
-    """Make a different id for Airflow of each name."""
+    """Turn each name into an Airflow id of its own."""
     ids: dict[str, None] = {}
     for name in map(slug, names):
         numbered = (f"{name}_{number}" for number in count(2))

@@ -1,4 +1,4 @@
-"""Check airflow.yml before a DAG is written, by the tables of settings.yml."""
+"""Check airflow.yml against the tables in settings.yml before a DAG is written."""
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -27,7 +27,7 @@ for path in sorted(Path(__file__).parent.glob("settings*.yml")):
         TABLES.setdefault(name, {}).update(rows)
 
 
-# What settings.yml says of a value, in the keywords of JSON schema.
+# The keywords of JSON schema that settings.yml uses to describe a value.
 KEYWORDS: dict[str, Callable[[Any, Any], bool]] = {
     "type": lambda value, name: (
         isinstance(value, TYPES[name]) and isinstance(value, bool) is (name == "boolean")
@@ -46,16 +46,16 @@ KEYWORDS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def fits(value: Any, schema: Mapping[str, Any]) -> bool:
-    """Tell whether a value is as a schema says."""
+    """Return whether a value matches a schema."""
     return all(KEYWORDS[word](value, schema[word]) for word in schema if word in KEYWORDS)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The checked settings of a DAG, in Airflow's values.
+    """The checked settings of a DAG, as values for Airflow.
 
-    ``dag``, ``graph`` and ``task`` are those of the tables of these names, ``tasks`` those of the
-    tasks that a selector chooses, ``form`` the fields of the trigger form, as Airflow's Param.
+    ``dag``, ``graph`` and ``task`` come from the tables with those names. ``tasks`` are settings of
+    the tasks that each selector matches, ``form`` the trigger form's fields, for Airflow's Param.
     """
 
     dag: dict[str, Any] = field(default_factory=dict)
@@ -73,12 +73,12 @@ def check(
     """Check the settings of one DAG.
 
     Args:
-        sections: the settings by where they stand; later ones override earlier ones.
-        selectors: what can choose each node in ``tasks``, under the node's name.
-        parameters: Kedro's, which give the defaults of the trigger form.
+        sections: the settings by the section they are in; later sections override earlier ones.
+        selectors: for each node's name, the keys in ``tasks`` that match the node.
+        parameters: Kedro's parameters, the defaults of the trigger form.
 
     Raises:
-        ValueError: with the key, its value, and what is accepted.
+        ValueError: names the key, its value and what is accepted.
     """
     found = Settings()
     tables = {key: name for name in ("dag", "graph", "task") for key in TABLES[name]}
@@ -90,8 +90,8 @@ def check(
                 getattr(found, table)[key] = read(where, TABLES[table][key][0], value)
             elif key == "tasks":
                 for selector, given in read(where, "mapping", value).items():
-                    kinds = "give the name of a node, or a pipeline:, namespace: or tag: of nodes"
-                    known(f"{where}: {selector}", selector, choices, "no node is chosen", kinds)
+                    kinds = "give a node's name, or the pipeline:, namespace: or tag: of nodes"
+                    known(f"{where}: {selector}", selector, choices, "matches no node", kinds)
                     chosen = read_all(f"{where}: {selector}", "task", given)
                     found.tasks.setdefault(selector, {}).update(chosen)
             elif key == "params":
@@ -104,24 +104,24 @@ def check(
 
 
 def check_together(found: Settings, selectors: Mapping[str, Collection[str]]) -> None:
-    """Check what settings mean for each other."""
+    """Check that settings agree with each other."""
     dag = found.dag
     for name in found.form:
         if inner := [other for other in found.form if other.startswith(f"{name}.")]:
-            raise ValueError(f"params: {name} holds {inner[0]} already: list only one of them")
+            raise ValueError(f"params: {name} already contains {inner[0]}: list only one of them")
     if dag.get("assets") and dag.get("schedule"):
-        raise ValueError("schedule and assets exclude each other: set one of them to null or []")
+        raise ValueError("schedule and assets cannot both be set: make one of them null or []")
     if dag.get("schedule") and dag.setdefault("start_date", "2024-01-01T00:00:00") is None:
-        raise ValueError("start_date: None is not a date, which a schedule needs")
+        raise ValueError("start_date: None is not a date, and a schedule needs one")
     group_by = found.graph.get("group_by", "none")
     for node, names in selectors.items() if group_by.startswith("tag:") else ():
         tags = sorted(name.removeprefix("tag:") for name in names if name.startswith(group_by))
         if len(tags) > 1:
-            raise ValueError(f"group_by: {group_by!r}: the node {node} has {tags}")
+            raise ValueError(f"group_by: {group_by!r} matches several tags of {node}: {tags}")
 
 
 def read(where: str, kind: str, value: Any) -> Any:
-    """Read a value of a kind, or say where it is and what is accepted there."""
+    """Read a value of this kind, or say where a wrong one is and what is accepted there."""
     name, _, null = kind.partition(" or ")
     schema = TABLES["kinds"][name]
     if null and value is None:
@@ -136,7 +136,7 @@ def read(where: str, kind: str, value: Any) -> Any:
 
 
 def read_all(where: str, table: str, values: Any) -> dict[str, Any]:
-    """Read a mapping of settings that a table has."""
+    """Read a mapping whose keys are settings of a table."""
     for key in read(where, "mapping", values):
         known(f"{where}: {key}", key, TABLES[table])
     return {key: read(f"{where}: {key}", TABLES[table][key][0], values[key]) for key in values}
@@ -146,18 +146,18 @@ def known(
     where: str,
     key: str,
     keys: Collection[str],
-    problem: str = "there is no such name",
+    problem: str = "unknown name",
     otherwise: str = "",
 ) -> None:
-    """Refuse a key that does not exist, and name the nearest one."""
+    """Refuse an unknown key, and suggest the closest known one."""
     if key not in keys:
         near = get_close_matches(str(key), keys, n=1)
         hint = f"did you mean {near[0]}?" if near else otherwise
-        raise ValueError(f"{where}: {problem}; {hint or 'accepted are ' + ', '.join(keys)}")
+        raise ValueError(f"{where}: {problem}; {hint or 'expected one of ' + ', '.join(keys)}")
 
 
 def duration(value: float | str) -> timedelta:
-    """Read minutes, or a text such as 90s, 15m, 2h or 1d12h."""
+    """Read a number of minutes, or a string like 90s, 15m, 2h or 1d12h."""
     if not isinstance(value, str):
         return timedelta(minutes=value)
     units = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
@@ -165,14 +165,14 @@ def duration(value: float | str) -> timedelta:
     return sum((timedelta(**{units[unit]: int(n)}) for n, unit in parts), timedelta())
 
 
-def moment(value: str | list[int]) -> str:
-    """Read a date, as ISO text, with a time and an offset if they are given."""
+def moment(value: str | list[Any]) -> str:
+    """Read a date, with its time and offset if it has them, and return it in ISO format."""
     found = datetime(*value) if isinstance(value, list) else datetime.fromisoformat(value)
     return found.isoformat()
 
 
 def schedule(value: str) -> str | timedelta:
-    """Read an interval, and leave a cron expression or a preset."""
+    """Read an interval; leave a cron expression or a preset as it is."""
     return duration(value) if re.fullmatch(r"(\d+[dhms])+", value) else value
 
 
@@ -187,7 +187,7 @@ for path in sorted(Path(__file__).parent.glob("settings_*.py")):
 
 
 def check_field(where: str, name: str, given: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Check a field of the trigger form, whose default is Kedro's value of the parameter."""
+    """Check a field of the trigger form; its default is the parameter's value in Kedro."""
     known(where, name, list(parameter_names(parameters)))
     default: Any = parameters
     for part in name.split("."):
@@ -206,7 +206,7 @@ def check_field(where: str, name: str, given: Any, parameters: Mapping[str, Any]
 
 
 def parameter_names(parameters: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """List the names of parameters, those in parameters too: model_options.test_size."""
+    """List the names of parameters, nested ones included: model_options.test_size."""
     for name, value in parameters.items():
         yield f"{prefix}{name}"
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Train a regression of the shuttles' price and measure it."""
+"""Train a regression of shuttle prices and measure it."""
 
 from .pipeline import create_pipeline
 

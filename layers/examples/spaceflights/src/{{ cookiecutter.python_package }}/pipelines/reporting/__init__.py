@@ -1,4 +1,4 @@
-"""Draw what the data and the model look like."""
+"""Plot the data and the model."""
 
 from .pipeline import create_pipeline
 

@@ -19,7 +19,7 @@ def predict(model: LogisticRegression, features: pd.DataFrame) -> np.ndarray:
 
 
 def report_accuracy(predictions: np.ndarray, species: pd.Series) -> dict[str, float]:
-    """Count the share of flowers whose species was predicted right."""
+    """Compute the share of flowers whose species was predicted correctly."""
     accuracy = float(accuracy_score(species, predictions))
     logger.info("Accuracy on the test data: %.1f%%", 100 * accuracy)
     return {"accuracy": accuracy}

@@ -19,7 +19,7 @@ def split_data(table: pd.DataFrame, options: dict) -> list:
 
 
 def train_model(X_train: pd.DataFrame, y_train: pd.Series) -> LinearRegression:
-    """Fit the price to the features."""
+    """Fit prices to the features."""
     return LinearRegression().fit(X_train, y_train)
 
 

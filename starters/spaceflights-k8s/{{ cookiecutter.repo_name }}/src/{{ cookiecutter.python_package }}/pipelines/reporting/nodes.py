@@ -4,7 +4,7 @@ from sklearn.linear_model import LinearRegression
 
 
 def plot_passenger_capacity(shuttles: pd.DataFrame) -> Figure:
-    """Draw the mean passenger capacity of each type of shuttle."""
+    """Plot the mean passenger capacity of each type of shuttle."""
     capacity = shuttles.groupby("shuttle_type")["passenger_capacity"].mean().sort_values()
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.subplots()
@@ -14,7 +14,7 @@ def plot_passenger_capacity(shuttles: pd.DataFrame) -> Figure:
 
 
 def plot_company_rating(companies: pd.DataFrame) -> Figure:
-    """Draw how the companies' ratings are distributed, with and without IATA's approval."""
+    """Plot the distribution of company ratings, with and without IATA approval."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.subplots()
     for approved, group in companies.groupby("iata_approved"):
@@ -28,7 +28,7 @@ def plot_company_rating(companies: pd.DataFrame) -> Figure:
 def plot_price_prediction(
     regressor: LinearRegression, X_test: pd.DataFrame, y_test: pd.Series
 ) -> Figure:
-    """Draw the predicted price over the real one; a perfect model would follow the line."""
+    """Plot predicted against real prices; a perfect model would follow the line."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.subplots()
     axes.scatter(y_test, regressor.predict(X_test), s=6, alpha=0.5)

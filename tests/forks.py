@@ -1,0 +1,87 @@
+"""Python scripts that start instantly, in forks of a process with their imports."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import BIN, ENVIRONMENT
+
+SERVER = """
+import gc, importlib, json, os, runpy, sys, traceback
+
+sys.path.remove("")  # a script does not import from the working directory
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+gc.collect()
+gc.freeze()  # or the collector would copy the memory that the forks share
+for line in sys.stdin:
+    if os.fork() == 0:
+        break
+    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+else:
+    sys.exit()
+sys.argv, folder, environment, *streams = json.loads(line)
+for number, path in enumerate(streams):
+    os.dup2(os.open(path, os.O_RDWR), number)
+os.environ.clear()
+os.environ.update(environment)
+os.chdir(folder)
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+    code = 0
+except SystemExit as exit:
+    code = exit.code or 0
+except BaseException:
+    traceback.print_exc()
+    code = 1
+sys.stdout.flush()
+os._exit(code)  # a normal exit would touch, and so copy, all of the memory
+"""
+
+
+class Forks:
+    """A Python process, as a context manager, that runs scripts in forks of itself.
+
+    Args:
+        modules: what it imports first.
+    """
+
+    def __init__(self, *modules: str) -> None:
+        self.command = [sys.executable, "-c", SERVER, *modules]
+
+    def __enter__(self) -> "Forks":
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.server = subprocess.Popen(self.command, text=True, env=ENVIRONMENT, **pipes)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.communicate()
+
+    def run(
+        self,
+        *command: object,
+        cwd: Path,
+        check: bool = True,
+        env: Mapping[str, str] = ENVIRONMENT,
+        input: str = "",
+    ) -> subprocess.CompletedProcess:
+        """Run a script, given as a path or a command's name, like `conftest.run`."""
+        script, *arguments = map(str, command)
+        command = [str(BIN / script), *arguments]
+        with tempfile.TemporaryDirectory() as folder:
+            stdin, stdout, stderr = streams = [Path(folder, f"{number}") for number in range(3)]
+            stdin.write_text(input)
+            stdout.touch()
+            stderr.touch()
+            request = [command, str(cwd), dict(env), *map(str, streams)]
+            print(json.dumps(request), file=self.server.stdin, flush=True)
+            code = int(self.server.stdout.readline())
+            printed = stdout.read_text(), stderr.read_text()
+        if check and code:
+            pytest.fail("\n".join([" ".join(command), *printed]))
+        return subprocess.CompletedProcess(command, code, *printed)
