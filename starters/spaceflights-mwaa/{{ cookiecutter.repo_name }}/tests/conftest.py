@@ -8,6 +8,7 @@ from kedro.framework.startup import bootstrap_project
 PROJECT = Path(__file__).resolve().parents[1]
 os.environ["DO_NOT_TRACK"] = "1"  # tests send no telemetry
 os.environ.setdefault("AIRFLOW_HOME", str(PROJECT / ".airflow"))
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"  # before Airflow 3.3 a DagBag holds them
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ except ImportError as error:
     raise ImportError("The DAGs of this project need Apache Airflow 3.0 or later.") from error
 try:
     from airflow.sdk.exceptions import AirflowFailException as AirflowFailException
-except ImportError:  # Airflow 3.0
+except ImportError:  # before Airflow 3.2
     from airflow.exceptions import AirflowFailException as AirflowFailException  # type: ignore
 
 
