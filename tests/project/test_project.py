@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 PACKAGE = "space_flights"
 DAG = f"dags/{PACKAGE}_airflow_dag.py"
 one_starter = pytest.mark.parametrize("created", ["spaceflights-astro"], indirect=True)
-END = "    return dag\n\n\ndef callback"
+END = "    return dag\n\n\ndef moment"
 CYCLE = f"    list(operators.values())[-1] >> list(operators.values())[0]\n{END}"
 ENGINE = f"dags/{PACKAGE}_airflow"
 DAG_TEST = "tests/dags/test_dag.py"
