@@ -1,6 +1,5 @@
 """Run by `astro dev parse` and `astro deploy`: every DAG loads."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ try:
 except ImportError:  # before Airflow 3.2
     from airflow.models.dagbag import DagBag
 
-os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"  # before Airflow 3.3 a DagBag holds them
 PROJECT = Path(__file__).resolve().parents[1]
 EXCEPTIONS = (PROJECT / ".astro" / "dag_integrity_exceptions.txt").read_text().splitlines()
 
