@@ -62,9 +62,9 @@ def run(*command: object, cwd: Path, check: bool = True, **options) -> subproces
     return done
 
 
-def venv(folder: Path, *requirements: object) -> Path:
+def venv(folder: Path, *requirements: object, python: object = sys.executable) -> Path:
     """Create a virtual environment with these requirements, and return its bin folder."""
-    run("uv", "venv", "--quiet", "--python", sys.executable, folder, cwd=ROOT)
+    run("uv", "venv", "--quiet", "--python", python, folder, cwd=ROOT)
     if requirements:
         run("uv", "pip", "install", "--quiet", "--python", folder, *requirements, cwd=ROOT)
     return folder / "bin"
