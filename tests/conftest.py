@@ -83,6 +83,13 @@ def metrics(project: Path) -> dict:
     return json.loads(path.read_text())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests in one process that share an installed project, or else a file."""
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        item.add_marker(pytest.mark.xdist_group(params.get("created", item.location[0])))
+
+
 @pytest.fixture(params=STARTERS)
 def starter(request) -> str:
     return request.param
