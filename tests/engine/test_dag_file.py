@@ -4,6 +4,7 @@ import ast
 from datetime import timedelta
 
 import pytest
+from click import ClickException
 from flights.airflow_dag.dag_file import dag_file
 from flights.airflow_dag.settings import Settings
 from flights_airflow import model
@@ -13,10 +14,11 @@ from kedro.pipeline import Node, Pipeline
 from tests.engine.test_graph import GROUPINGS, function, node, pipelines
 
 
-def write(nodes, settings=None, name="__default__", env="airflow", conf_source="", groups=()):
-    pipeline = Pipeline(nodes)
-    settings = settings or Settings()
-    return dag_file(settings, bool(groups), name, pipeline, groups, "flights", env, conf_source)
+def write(
+    nodes, settings=None, name="__default__", env="airflow", conf_source="", groups=(), shared=()
+):
+    about = (name, Pipeline(nodes), groups, "flights", env, conf_source)
+    return dag_file(settings or Settings(), set(shared), bool(groups), *about)
 
 
 def read(text):
@@ -115,3 +117,34 @@ def test_function_without_a_docstring_has_none_in_the_file():
     made.__doc__ = None
     [task] = read(write([Node(made, "a", None, name="one")]))["tasks"]
     assert task.nodes[0].doc is None
+
+
+def test_runs_that_would_read_each_others_data_follow_one_another(capsys):
+    nodes = [
+        node("one", ["raw"], ["table@pandas"], folder="a"),
+        node("two", ["table@spark"], ["out"], folder="a"),
+    ]
+    settings = Settings(dag={"max_active_runs": 3})
+    shared = ["raw", "table@pandas", "table@spark", "out"]
+    text = write(nodes, settings, shared=shared)
+    said = "One run at a time, because all runs store these in one place: table@spark\n"
+    assert read(text)["max_active_runs"] == 1
+    assert f"\n# {said}dag = create_dag(" in text
+    assert capsys.readouterr().err == f"flights: {said}"
+    in_one_task = Settings(dag={"max_active_runs": 3}, graph={"group_by": "pipeline"})
+    for kept in (write(nodes, settings), write(nodes, in_one_task, shared=shared)):
+        assert read(kept)["max_active_runs"] == 3
+
+
+def test_node_confirms_only_what_its_task_has_loaded():
+    load = Node(function("flights.pipelines.a.nodes"), "new", "table", name="load")
+    confirm = Node(
+        function("flights.pipelines.a.nodes"), "table", None, name="last", confirms="new"
+    )
+    with pytest.raises(ClickException) as refused:
+        write([load, confirm])
+    assert refused.value.message == (
+        "last confirms new, which another task loads: it would also confirm what came in between. "
+        "Put both nodes into one task: see group_by."
+    )
+    assert len(read(write([load, confirm], Settings(graph={"group_by": "pipeline"})))["tasks"]) == 1

@@ -4,6 +4,8 @@ Airflow and its executor, the image and its containers are real. Kubernetes (kub
 the chart's pod template are stand-ins. Needs root, podman and debootstrap.
 """
 
+import os
+from contextlib import ExitStack, contextmanager, suppress
 from uuid import uuid4
 
 import pytest
@@ -144,6 +146,25 @@ def cluster(folder, project, image, volume, postgresql):
             yield airflow, kubernetes
 
 
+@contextmanager
+def held(path):
+    """Let whoever opens a file wait for its content until the block ends."""
+    content, pipe = path.read_bytes(), path.with_suffix(".pipe")
+    path.unlink()
+    os.mkfifo(path)
+    path.chmod(0o644)
+    try:
+        yield
+    finally:
+        path.rename(pipe)
+        path.write_bytes(content)
+        with suppress(OSError):  # nobody waits: the pod was killed
+            with open(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK), "wb") as file:
+                os.set_blocking(file.fileno(), True)
+                file.write(content)
+        pipe.unlink()
+
+
 def wait_for_task(airflow, kubernetes, run_id):
     """Wait until the first task runs in its pod, and return the pod's name."""
     pod = wait_for_pod(kubernetes, run_id, "data_processing")
@@ -156,7 +177,8 @@ def test_run_succeeds_in_its_tasks_pods_although_one_is_killed(
 ):
     airflow, kubernetes = cluster
     run_id = airflow.trigger("tasks", PARAMS)
-    kubernetes.kill(wait_for_task(airflow, kubernetes, run_id))
+    with held(volume / "01_raw" / "companies.csv"):
+        kubernetes.kill(wait_for_task(airflow, kubernetes, run_id))
     assert ended(airflow, "tasks", run_id) == ("success", tries(data_processing=2))
     assert metrics_of_only_run(volume) == metrics_of_kedro(project, image, folder / "expected")
     assert len(sent(kubernetes, run_id)) == 5
@@ -179,16 +201,16 @@ def test_task_whose_image_does_not_exist_fails_immediately(cluster):
     assert (state, tasks["reporting"]) == ("failed", ("failed", 1))
 
 
-def test_run_survives_the_death_of_its_scheduler_with_the_same_pods(cluster):
+def test_run_survives_the_death_of_its_scheduler_with_the_same_pods(cluster, volume):
     """The last test: it leaves Airflow incomplete."""
     airflow, kubernetes = cluster
-    run_id = airflow.trigger("tasks", PARAMS)
-    pod = wait_for_task(airflow, kubernetes, run_id)
-    kubernetes.send(pod, "STOP")
-    with restarted(airflow, [BIN / "airflow", "scheduler"]):
-        adopted = f"attempting to adopt pod {pod}"
-        wait_for(lambda: adopted in (airflow.home / "scheduler.log").read_text())
-        kubernetes.send(pod, "CONT")
+    with ExitStack() as stack:
+        with held(volume / "01_raw" / "companies.csv"):
+            run_id = airflow.trigger("tasks", PARAMS)
+            pod = wait_for_task(airflow, kubernetes, run_id)
+            stack.enter_context(restarted(airflow, [BIN / "airflow", "scheduler"]))
+            adopted = f"attempting to adopt pod {pod}"
+            wait_for(lambda: adopted in (airflow.home / "scheduler.log").read_text())
         state, tasks = ended(airflow, "tasks", run_id)
     assert (state, set(tasks.values())) == ("success", {("success", 1)})
     assert len(sent(kubernetes, run_id)) == 4

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import warnings
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,7 @@ def test_datasets_passed_between_tasks_are_persisted(dag, load_catalog):
         f"tasks pass on datasets that are not persisted: {lost}. Add entries or a factory to "
         "conf/airflow/catalog.yml"
     )
+    storage = import_module("{{ cookiecutter.python_package }}_airflow.storage")
+    found = {name: storage.output(catalog.get(name), "", own=False) for name in sorted(passed_on)}
+    if halves := [name for name, output in found.items() if not output]:
+        warnings.warn(f"a killed task may leave half of what it saves to {halves}", stacklevel=1)

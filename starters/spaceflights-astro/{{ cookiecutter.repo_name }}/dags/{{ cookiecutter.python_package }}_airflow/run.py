@@ -42,7 +42,7 @@ def run(work: Run) -> None:
 
 
 def start_kedro(work: Run) -> KedroServiceSession:
-    """Configure Kedro for the project, without telemetry, and keep Airflow's log handlers."""
+    """Configure Kedro for the project, in its folder, without telemetry or log handlers."""
     os.environ["DO_NOT_TRACK"] = "1"
     levels = PROJECT / "conf" / "airflow" / "logging.yml"
     if levels.is_file():
@@ -52,6 +52,7 @@ def start_kedro(work: Run) -> KedroServiceSession:
     from kedro.framework.session import KedroServiceSession
     from kedro.framework.startup import bootstrap_project
 
+    os.chdir(PROJECT)
     conf_source = str(PROJECT / work.conf_source) if work.conf_source else None
     if (PROJECT / "pyproject.toml").is_file():
         bootstrap_project(PROJECT)
@@ -105,28 +106,41 @@ def runner(work: Run) -> SequentialRunner:
     The run's own datasets are the versioned ones, and those stored in the run's folder.
     """
     from kedro.pipeline import Pipeline
-    from kedro.runner import SequentialRunner
+    from kedro.runner import SequentialRunner, Task
 
-    from .kedro_internals import path_parts, pin_version, save_whole
+    from .kedro_internals import inner, pin_version
+    from .storage import Output, belongs_to, output, refuse_unfinished, saved_whole
 
     folder = work.parameters["airflow"]["folder"]
     written = set(map(stored_name, work.written))
 
     class Runner(SequentialRunner):
-        def run(self, pipeline: Pipeline, catalog: Any, *args: Any, **kwargs: Any) -> Any:
+        def _run(
+            self, pipeline: Pipeline, catalog: Any, hook_manager: Any = None, run_id: Any = None
+        ) -> None:
+            outputs: dict[str, Output | None] = {}
             for name in pipeline.datasets():
-                dataset = catalog.get(name) if stored_name(name) in written else None
-                own = pin_version(dataset, work.version) or folder in path_parts(dataset)
-                if own and name in pipeline.all_outputs():
-                    save_whole(dataset)
-            return super().run(pipeline, catalog, *args, **kwargs)
+                dataset = catalog.get(name)
+                if stored_name(name) in written:
+                    own = pin_version(inner(dataset), work.version) or belongs_to(dataset, folder)
+                    outputs[name] = output(dataset, work.version, own)
+                refuse_unfinished(dataset)
+            confirm = catalog.confirm
+            for node in pipeline.nodes:
+                confirmed: list[str] = []
+                catalog.confirm = confirmed.append
+                with saved_whole([saved for name in node.outputs if (saved := outputs[name])]):
+                    Task(node, catalog, False, hook_manager, run_id).execute()
+                for name in confirmed:
+                    confirm(name)
+                self._logger.info("Completed node: %s", node.name)
 
     return Runner()
 
 
 def remove_intermediate(work: Run, catalog: Any) -> None:
     """Remove the folders in which this DAG run has stored datasets."""
-    from .kedro_internals import remove_folder
+    from .storage import remove_folder
 
     for name in work.written:
         if removed := remove_folder(catalog.get(name), work.parameters["airflow"]["folder"]):

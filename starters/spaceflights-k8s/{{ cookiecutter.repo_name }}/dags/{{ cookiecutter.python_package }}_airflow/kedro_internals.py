@@ -1,14 +1,23 @@
 """The parts of Kedro's datasets that are not public and that this project needs, in one place.
 
-`_version`, `_filepath`, `_get_load_path` and `_get_save_path` belong to `AbstractVersionedDataset`.
-By convention, datasets of kedro-datasets that use fsspec have `_fs`; others are left alone.
+`_init_args` belongs to every dataset, `_version` to versioned ones, `_dataset` to CachedDataset,
+`_list_partitions` to PartitionedDataset. By convention, a dataset that uses fsspec has its file
+system in `_fs` or `_filesystem`.
 """
 
 from __future__ import annotations
 
+import os
+from inspect import signature
 from pathlib import PurePosixPath
 from typing import Any
-from uuid import uuid4
+
+
+def inner(dataset: Any) -> Any:
+    """Return the dataset that a CachedDataset wraps, and any other as it is."""
+    from kedro.io import CachedDataset
+
+    return dataset._dataset if isinstance(dataset, CachedDataset) else dataset
 
 
 def pin_version(dataset: Any, version: str) -> bool:
@@ -24,56 +33,55 @@ def pin_version(dataset: Any, version: str) -> bool:
     return True
 
 
-def path_parts(dataset: Any) -> tuple[str, ...]:
-    """Split the path that a dataset is stored at, if it uses fsspec."""
-    return PurePosixPath(dataset._filepath).parts if hasattr(dataset, "_fs") else ()
+def arguments(dataset: Any) -> dict[str, Any]:
+    """Return the arguments that a dataset was created with."""
+    given = dict(getattr(dataset, "_init_args", {}))
+    init = signature(type(dataset))
+    if given.keys() == {"args", "kwargs"}:  # of a subclass without a constructor of its own
+        bound = init.bind(*given["args"], **given["kwargs"])
+        bound.apply_defaults()
+        given = bound.arguments
+    for parameter in init.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            given |= given.pop(parameter.name, {})
+    return given
 
 
-def remove_folder(dataset: Any, name: str) -> str | None:
-    """Remove the folder with this name that a dataset is stored in, and return its path."""
-    parts = path_parts(dataset)
-    if name not in parts:
-        return None
-    folder = str(PurePosixPath(*parts[: parts.index(name) + 1]))
-    if not dataset._fs.exists(folder):
-        return None
-    dataset._fs.rm(folder, recursive=True)
-    return folder
+def place(dataset: Any) -> tuple[Any, str] | None:
+    """Find where a dataset is stored, in its version if that is pinned.
 
-
-def save_whole(dataset: Any) -> None:
-    """Remove what an earlier try saved, and hide new data until it is complete.
-
-    On a disk, it is written next to its place under another name, and then renamed. In an object
-    store, an object appears when it is closed, even by an error halfway: then it is removed.
+    Returns:
+        Its file system (of fsspec) and path, or None if it has no file, like a database's table.
     """
-    from fsspec.implementations.local import LocalFileSystem
+    from fsspec import AbstractFileSystem
+    from fsspec.core import url_to_fs
 
-    if not hasattr(dataset, "_fs"):
-        return
-    fs, path, save = dataset._fs, dataset._get_load_path(), dataset.save
+    given = arguments(dataset)
+    path = given.get("filepath", given.get("path"))
+    if not isinstance(path, str | os.PathLike):
+        return None
+    fs = getattr(dataset, "_fs", None) or getattr(dataset, "_filesystem", None)
+    try:
+        if not isinstance(fs, AbstractFileSystem):
+            fs, _ = url_to_fs(str(path), **given.get("credentials") or {})
+    except (ImportError, TypeError, ValueError):  # e.g. a URL that fsspec does not know
+        return None
+    stored = PurePosixPath(fs._strip_protocol(str(path)))
+    if version := getattr(dataset, "_version", None):
+        stored = stored / str(version.save) / stored.name
+    return fs, str(stored)
 
-    def remove(*names: Any) -> None:
-        for name in map(str, names):
-            if fs.exists(name):
-                fs.rm(name, recursive=True)
 
-    if isinstance(fs, LocalFileSystem):
-        unfinished = path.with_name(f"{path.stem}.unfinished-{uuid4().hex}{path.suffix}")
-        remove(*fs.glob(str(path.with_name(f"{path.stem}.unfinished-*"))))
-        dataset._get_save_path = lambda: unfinished
+def elsewhere(dataset: Any, fs: Any, path: str) -> Any:
+    """Create a dataset like this one, without versions, at another path of its file system."""
+    given = arguments(dataset)
+    key = "filepath" if "filepath" in given else "path"
+    scheme, separator, _ = str(given[key]).rpartition("://")
+    empty = {name: None for name in ("checkpoint", "version") if name in given}
+    return type(dataset)(**given | empty | {key: f"{scheme}{separator}{path}"})
 
-        def save_whole(data: Any) -> None:
-            save(data)
-            fs.mv(str(unfinished), str(path))
-    else:
 
-        def save_whole(data: Any) -> None:
-            try:
-                save(data)
-            except BaseException:
-                remove(path)
-                raise
-
-    remove(path)
-    dataset.save = save_whole
+def hide(dataset: Any, part: str) -> None:
+    """Make a PartitionedDataset overlook all paths that contain ``part``."""
+    if listed := getattr(dataset, "_list_partitions", None):
+        dataset._list_partitions = lambda: [path for path in listed() if part not in path]

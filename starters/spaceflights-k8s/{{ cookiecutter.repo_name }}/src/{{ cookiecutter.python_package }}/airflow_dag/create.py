@@ -13,6 +13,8 @@ from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
+from kedro.io import CatalogConfigResolver
+from omegaconf.errors import OmegaConfBaseException
 
 from .dag_file import dag_file
 from .graph import selectors
@@ -48,7 +50,9 @@ def create(command: click.Context, /, **given: Any) -> None:
     given |= {"convert_all": False, "jinja_file": given["jinja_file"] or TEMPLATE}
     for name, settings in checked.items():
         if given["jinja_file"] == TEMPLATE:
-            params = {"dag_file": partial(dag_file, settings, bool(given["node_grouping"]))}
+            shared = shared_datasets(context, name)
+            grouped = bool(given["node_grouping"])
+            params = {"dag_file": partial(dag_file, settings, shared, grouped)}
         else:
             params = for_template(settings) | given["params"]
         one = {"pipeline_names": [name], "params": params}
@@ -80,6 +84,35 @@ def check_pipeline(
         return check({**sections, "--params": params}, choices, context.params)
     except ValueError as error:
         raise click.ClickException(f"conf/{context.env}/airflow.yml: {error}") from None
+
+
+def shared_datasets(context: KedroContext, pipeline: str) -> set[str]:
+    """Find the datasets of a pipeline that all DAG runs store in the same place."""
+    loader: Any = context.config_loader
+    folder = "FOLDER-OF-A-RUN"
+    before, loader.runtime_params = loader.runtime_params, {"airflow": {"folder": folder}}
+    try:
+        entries = without_credentials(loader["catalog"])
+    except (MissingConfigException, OmegaConfBaseException):
+        return set()  # the tasks need to have it, not this command
+    finally:
+        loader.runtime_params = before
+    resolver = CatalogConfigResolver(entries, default_runtime_patterns={})
+    stored = {name: resolver.resolve_pattern(name) for name in pipelines[pipeline].datasets()}
+    return {
+        name
+        for name, entry in stored.items()
+        if not entry.get("versioned") and folder not in str(entry)
+        if not str(entry["type"]).endswith("MemoryDataset")
+    }
+
+
+def without_credentials(entry: Any) -> Any:
+    """Copy entries of the catalog without the names of their credentials."""
+    if not isinstance(entry, dict):
+        return entry
+    kept = {key: value for key, value in entry.items() if key != "credentials"}
+    return {key: without_credentials(value) for key, value in kept.items()}
 
 
 def for_template(settings: Settings) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from inspect import cleandoc
 from itertools import chain, count
 from typing import Any
 
+import click
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node as KedroNode
 
@@ -58,6 +59,7 @@ def tasks_of(
     ids = unique_ids("-".join(name for _, name in key) for key in keys)
     tasks = {key: Task(id, []) for key, id in zip(keys, ids, strict=True)}
     task_of = {node: tasks[key] for node, key in joined.items()}
+    check_confirms(task_of)
     chosen: dict[str, set[str]] = {}
     for node, task in task_of.items():
         doc = node.func.__doc__ if isinstance(node.func.__doc__, str) else ""
@@ -81,6 +83,34 @@ def removal(tasks: list[Task]) -> Task:
     return Task(
         id, [], after=sorted(set(ids) - {before for task in tasks for before in task.after})
     )
+
+
+def passed_on(tasks: Iterable[Task]) -> set[str]:
+    """Find the datasets that one task saves and another one loads."""
+    nodes = [(task, node) for task in tasks for node in task.nodes]
+    writers = {name.split("@")[0]: task for task, node in nodes for name in node.outputs}
+    return {
+        name
+        for task, node in nodes
+        for name in node.inputs
+        if writers.get(name.split("@")[0], task) is not task
+    }
+
+
+def check_confirms(tasks: Mapping[KedroNode, Task]) -> None:
+    """Refuse a node that confirms what another task has loaded.
+
+    Raises:
+        click.ClickException: names the node and the dataset.
+    """
+    for node, task in tasks.items():
+        loaded = {name for other in tasks if tasks[other] is task for name in other.inputs}
+        for name in node.confirms:
+            if name not in loaded:
+                raise click.ClickException(
+                    f"{node.name} confirms {name}, which another task loads: it would also confirm "
+                    "what came in between. Put both nodes into one task: see group_by."
+                )
 
 
 def folder(node: KedroNode, package: str) -> str | None:

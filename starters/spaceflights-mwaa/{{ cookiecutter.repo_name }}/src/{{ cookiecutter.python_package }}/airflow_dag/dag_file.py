@@ -5,9 +5,10 @@ from dataclasses import MISSING, fields, is_dataclass
 from textwrap import indent
 from typing import Any
 
+import click
 from kedro.pipeline import GroupedNodes, Pipeline
 
-from .graph import removal, slug, tasks_of
+from .graph import passed_on, removal, slug, tasks_of
 from .settings import TABLES, Settings
 
 TEXT = '''"""Airflow DAG of the Kedro pipeline {pipeline}.
@@ -25,12 +26,13 @@ from {package}_airflow.model import Node, Task
 
 tasks = {tasks}
 
-dag = {call}
+{note}dag = {call}
 '''
 
 
 def dag_file(
     settings: Settings,
+    shared: set[str],
     grouped: bool,
     name: str,
     pipeline: Pipeline,
@@ -42,6 +44,7 @@ def dag_file(
     """Write the DAG file for the pipeline with this name.
 
     Args:
+        shared: the datasets that all runs store in the same place.
         grouped: whether ``groups`` come from the command line and override airflow.yml.
     """
     group_by: dict[str, str] | str = settings.graph.get("group_by", "none")
@@ -53,9 +56,14 @@ def dag_file(
     parts = [package]
     parts += [name] if name != "__default__" else []
     parts += [env] if env != "airflow" else []
-    arguments = {"package": package, "pipeline": name, "env": env}
+    arguments: dict[str, Any] = {"package": package, "pipeline": name, "env": env}
     arguments |= {"conf_source": conf_source} if conf_source else {}
     arguments |= settings.dag | {"default_args": settings.task, "params": settings.form}
+    dag_id, note = slug("-".join(parts)), ""
+    if mixed := ", ".join(sorted(shared & passed_on(tasks))):
+        arguments["max_active_runs"] = 1
+        note = f"# One run at a time, because all runs store these in one place: {mixed}\n"
+        click.secho(f"{dag_id}: {note.removeprefix('# ')}", fg="yellow", nl=False, err=True)
     words = [f"{key}={source(value)}" for key, value in arguments.items()]
     return TEXT.format(
         package=package,
@@ -63,7 +71,8 @@ def dag_file(
         env=env,
         module=TABLES["create_dag"]["module"],
         tasks=bracket("[", map(source, tasks), "]"),
-        call=bracket("create_dag(", [repr(slug("-".join(parts))), "tasks=tasks", *words], ")"),
+        note=note,
+        call=bracket("create_dag(", [repr(dag_id), "tasks=tasks", *words], ")"),
     )
 
 
