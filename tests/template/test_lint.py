@@ -33,7 +33,7 @@ def workflows(tmp_path):
         for path in source.glob(".github/**/*.yml"):
             copy = tmp_path / starter / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_text(jinja2.Template(path.read_text()).render())
+            copy.write_text(jinja2.Template(path.read_text()).render(cookiecutter=answers()))
     return tmp_path
 
 
