@@ -1,6 +1,7 @@
 """A complete local Airflow, with a client for its REST API.
 
-It is `airflow standalone`: scheduler, DAG processor, API server, LocalExecutor, SQLite.
+It is what `make airflow` starts: API server, DAG processor, scheduler and triggerer, LocalExecutor,
+SQLite. Only the API server listens, and only to this machine.
 """
 
 import json
@@ -17,6 +18,12 @@ from pathlib import Path
 import httpx
 
 BIN = Path(sys.executable).parent
+SERVERS = (
+    "sh",
+    "-c",
+    "airflow db migrate && { airflow api-server & airflow dag-processor & "
+    "airflow scheduler --skip-serve-logs & airflow triggerer --skip-serve-logs & wait; }",
+)
 DONE = ("success", "failed", "upstream_failed", "skipped", "removed")
 
 
@@ -51,7 +58,7 @@ class LocalAirflow:
         cwd: Path | None = None,
         environment: dict[str, str] | None = None,
         inherited: Mapping[str, str] = os.environ,
-        command: Sequence[str | Path] = (BIN / "airflow", "standalone"),
+        command: Sequence[str | Path] = SERVERS,
     ) -> None:
         port, *log_ports = free_ports(3)
         self.home = home

@@ -131,6 +131,7 @@ def installed(wheel, tmp_path_factory) -> Path:
 def linters(tmp_path_factory) -> Path:
     """The bin folder of an environment with linters, pinned because new ones have new rules."""
     pinned = ["cfn-lint==1.58.0", "checkov==3.3.30", "kubernetes-validate==1.37.0"]
+    pinned += ["zizmor==1.32.0"]
     return venv(tmp_path_factory.mktemp("linters") / "venv", *pinned)
 
 

@@ -41,6 +41,16 @@ def started_by(numbers: set[int]) -> set[psutil.Process]:
     return found
 
 
+def listening(server: subprocess.Popen) -> set[tuple[str, int]]:
+    """The addresses and ports on which a server, and all that it has started, wait for clients."""
+    found = set()
+    for process in started_by({server.pid}):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            sockets = process.net_connections("inet")
+            found |= {tuple(each.laddr) for each in sockets if each.status == psutil.CONN_LISTEN}
+    return found
+
+
 def alive(process: psutil.Process) -> bool:
     """Tell whether a process has not ended; its parent may not have asked for its status yet."""
     try:

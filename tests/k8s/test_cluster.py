@@ -33,6 +33,7 @@ LOADED = {name: f"{name}:{digits[:12]}" for name, digits in IDS.items()}
 DIGEST = "sha256:" + "d" * 64
 REGISTRY = "registry.example.com/team"
 PUSHED = [f"{REGISTRY}/{name}@{DIGEST}" for name in IDS]
+LABELS = {"kedro.runners": "pod", "kedro.storage": "data"}
 PASSWORD = "the-password-of-admin"
 VALUES = "-f deploy/values.yaml -f deploy/overlays/laptop.yaml"
 CHART = "airflow --repo https://airflow.apache.org --version 1.22.0"
@@ -100,6 +101,7 @@ class Tools:
         for name, digits in IDS.items():
             about = {"Id": f"sha256:{digits}", "Size": 456_700_000}
             about["RepoDigests"] = [f"other.io/{name}@sha256:e", f"{REGISTRY}/{name}@{DIGEST}"]
+            about["Config"] = {"Labels": LABELS}
             self.answer(f"inspect .*/{name}:", json.dumps([about]))
         self.answer("kind get clusters", "other\nspace-flights")
         self.answer("get statefulsets,pods", '{"items": []}')
@@ -200,6 +202,8 @@ def build(engine: str, *options: str) -> list[str]:
     for name, file in zip(IDS, ["Dockerfile", "deploy/airflow.Dockerfile"], strict=True):
         full = f"docker.io/library/{name}"
         arguments = ["--file", file, "--tag", f"{full}:latest", *options]
+        if file == "Dockerfile":
+            arguments += [f"--label {label}={value}" for label, value in LABELS.items()]
         calls += [
             " ".join([engine, "build", *arguments, "."]),
             f"{engine} image inspect {full}:latest",
@@ -213,7 +217,7 @@ PUSH = [
     for name, reference in LOADED.items()
     for call in (
         f"docker image inspect docker.io/library/{name}:latest",
-        f"docker tag docker.io/library/{reference} {REGISTRY}/{reference}",
+        f"docker tag docker.io/library/{name}:latest {REGISTRY}/{reference}",
         f"docker push {REGISTRY}/{reference}",
         f"docker image inspect {REGISTRY}/{reference}",
     )
@@ -347,7 +351,9 @@ def test_up_acts_only_on_the_cluster_of_make_cluster(verb, tools):
     assert tools.calls == [
         "kind get clusters",
         *build("docker"),
+        "docker image inspect docker.io/library/space-flights:latest",
         "kind get clusters",
+        *(f"docker image inspect docker.io/library/{name}:latest" for name in IDS),
         *loads,
         f"{KUBECTL} get namespace airflow --ignore-not-found --output=name",
         f"{KUBECTL} create namespace airflow",
@@ -358,14 +364,14 @@ def test_up_acts_only_on_the_cluster_of_make_cluster(verb, tools):
         f"{KUBECTL} apply --filename deploy/postgresql.yaml",
         f"{KUBECTL} rollout status statefulset/space-flights-postgresql --timeout=5m",
         f"{KUBECTL} apply --filename deploy/data.yaml",
+        f"{HELM} list --filter ^space-flights$ --deployed --output=json",
+        f"{KUBECTL} {JOBS} --ignore-not-found",
+        upgrade(HELM, list(LOADED.values()), VALUES),
         delete,
         f"{KUBECTL} create --filename -",
         f"{KUBECTL} wait --for=condition=Ready pod/space-flights-data --timeout=5m",
         f"{KUBECTL} exec --stdin space-flights-data -- tar --extract --file=- --directory=/",
         f"{delete} --wait=false",
-        f"{HELM} list --filter ^space-flights$ --deployed --output=json",
-        f"{KUBECTL} {JOBS} --ignore-not-found",
-        upgrade(HELM, list(LOADED.values()), VALUES),
     ]
     assert f"  {KUBECTL} port-forward svc/space-flights-api-server 8080\n" in done.stdout
     assert "user admin, at http://localhost:8080" in done.stdout
@@ -402,6 +408,7 @@ def test_up_on_another_cluster_pushes_and_deploys_by_digest_and_keeps_its_data(v
     values = "-f deploy/values.yaml -f deploy/overlays/quotas.yaml"
     assert tools.calls == [
         *build("docker"),
+        PUSH[0],  # reads the labels
         *PUSH,
         f"{kubectl} get namespace n --ignore-not-found --output=name",
         f"{kubectl} get secret space-flights-database --ignore-not-found --output=name",
@@ -830,7 +837,7 @@ def test_make_passes_the_verbs_their_variables(project, tools):
         " uninstall space-flights --ignore-not-found --wait --timeout 15m"
     ]
     printed = run("make", "help", cwd=project, env=environment).stdout
-    for name in ("image", "push", "cluster", "up", "data", "trigger", "logs", "down"):
+    for name in ("image", "push", "cluster", "up", "deploy", "data", "trigger", "logs", "down"):
         assert re.search(rf"^  make {name} +[A-Z]", printed, re.M)
 
 
@@ -864,39 +871,80 @@ def workflow(project) -> dict:
 def test_workflow_deploys_main_after_the_tests_once_a_context_is_set(workflow):
     # YAML 1.1 reads the key on as true.
     assert workflow[True] == {"push": {"branches": ["main"]}, "workflow_dispatch": None}
-    [job] = workflow["jobs"].values()
-    assert job["if"] == "vars.KUBE_CONTEXT != ''"
-    assert job["env"]["CONTEXT"] == "${{ vars.KUBE_CONTEXT }}"
-    steps = [step.get("run") or step["uses"] for step in job["steps"]]
-    assert steps[2:4] == ["make install", "make test"]
+    build, deploy = workflow["jobs"].values()
+    assert build["if"] == "vars.KUBE_CONTEXT != ''"
+    assert deploy["needs"] == "build"
+    assert deploy["env"]["CONTEXT"] == "${{ vars.KUBE_CONTEXT }}"
+    steps = [step.get("run") or step["uses"].partition("@")[0] for step in build["steps"]]
+    assert steps == [
+        *("actions/checkout", "actions/setup-python"),
+        *("make install", "make test", "make image"),
+        "docker save --output images.tar space-flights:latest space-flights-airflow:latest",
+        "actions/upload-artifact",
+    ]
+    steps = [step.get("run") or step["uses"].partition("@")[0] for step in deploy["steps"]]
+    assert steps[:4] == [
+        *("actions/checkout", "actions/setup-python", "actions/download-artifact"),
+        "docker load --input images.tar",
+    ]
     assert "docker login ghcr.io" in steps[4]
-    assert 'make up REGISTRY="ghcr.io/${GITHUB_REPOSITORY,,}"' in steps[5]
+    assert 'make deploy REGISTRY="ghcr.io/${GITHUB_REPOSITORY,,}"' in steps[5]
     assert len(steps) == 6
 
 
-def test_workflow_may_only_read_the_repository_and_write_packages(workflow):
-    assert workflow["permissions"] == {"contents": "read", "packages": "write"}
-    [job] = workflow["jobs"].values()
-    assert "permissions" not in job
-    uses = [step["uses"] for step in job["steps"] if "uses" in step]
-    assert uses == ["actions/checkout@v5", "actions/setup-python@v6"]
-    assert job["steps"][0]["with"] == {"persist-credentials": False}
+def test_workflow_may_write_packages_only_in_the_job_that_deploys(workflow):
+    build, deploy = workflow["jobs"].values()
+    assert workflow["permissions"] == {"contents": "read"}
+    assert "permissions" not in build
+    assert deploy["permissions"] == {"contents": "read", "packages": "write"}
+    assert deploy["environment"] == "production"
+    for job in (build, deploy):
+        assert job["steps"][0]["with"] == {"persist-credentials": False}
+
+
+def test_deployment_needs_no_package(tools, project):
+    tools.answer("get secret", "secret/space-flights")
+    environment = tools.environment(CONTEXT="prod", REGISTRY=REGISTRY, OVERLAYS="")
+    run(sys.executable, "-S", "deploy/release.py", "deploy", cwd=project, env=environment)
+    assert "upgrade --install" in tools.calls[-1]
+    assert [call for call in tools.calls if " build " in call] == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({"kedro.runners": "executor pod"}, "conf/airflow/airflow.yml has `runner: executor`"),
+        ({"kedro.storage": "s3://bucket/data"}, None),
+    ],
+)
+def test_deployment_reads_from_the_image_what_it_is_built_for(labels, said, tools, project):
+    tools.answer("get secret", "secret/space-flights")
+    about = {"Id": "a", "RepoDigests": [f"{REGISTRY}/space-flights@{DIGEST}"]}
+    image = about | {"Config": {"Labels": LABELS | labels}}
+    tools.answer("inspect .*/space-flights:", json.dumps([image]))
+    environment = tools.environment(CONTEXT="prod", REGISTRY=REGISTRY, OVERLAYS="")
+    command = [sys.executable, "deploy/release.py", "deploy"]
+    done = run(*command, cwd=project, env=environment, check=False)
+    if said:
+        assert refused(done).startswith(said)
+    else:
+        assert "deploy/data.yaml" not in str(tools.calls) and "upgrade" in tools.calls[-1]
 
 
 def test_workflow_gives_each_secret_only_to_the_step_that_needs_it(workflow):
-    [job] = workflow["jobs"].values()
-    given = {number: step["env"] for number, step in enumerate(job["steps"]) if step.get("env")}
-    assert given == {
+    build, deploy = workflow["jobs"].values()
+    steps = enumerate(deploy["steps"])
+    assert {number: step["env"] for number, step in steps if step.get("env")} == {
         4: {"GITHUB_TOKEN": "${{ github.token }}"},
         5: {"KUBE_CONFIG": "${{ secrets.KUBE_CONFIG }}"},
     }
-    assert "secrets" not in json.dumps(job["env"])
+    assert "secrets" not in json.dumps(deploy["env"]) and "secrets" not in json.dumps(build)
 
 
 def test_workflow_really_deploys_with_a_kubeconfig_that_appears_in_no_command(
     workflow, project, tools, tmp_path
 ):
-    [job] = workflow["jobs"].values()
+    job = workflow["jobs"]["deploy"]
     tools.answer("get secret", "secret/space-flights")
     environment = tools.environment(
         CONTEXT="prod",
@@ -909,7 +957,8 @@ def test_workflow_really_deploys_with_a_kubeconfig_that_appears_in_no_command(
     )
     environment["PATH"] += f"{os.pathsep}/usr/bin{os.pathsep}/bin"
     for name, digits in IDS.items():
-        about = {"Id": digits, "Size": 1, "RepoDigests": [f"ghcr.io/team/repo/{name}@{DIGEST}"]}
+        about = {"Id": digits, "RepoDigests": [f"ghcr.io/team/repo/{name}@{DIGEST}"]}
+        about["Config"] = {"Labels": LABELS}
         tools.answer(f"inspect .*/{name}:", json.dumps([about]))
     tools.folder.joinpath("answers").write_text(json.dumps(tools.answers))
     for step in job["steps"][4:]:

@@ -12,7 +12,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from local_airflow import LocalAirflow
+from local_airflow import SERVERS, LocalAirflow
 from tests.conftest import BIN, edit, run
 from tests.processes import kill
 from tests.standins.images import K8S, build, create_project
@@ -121,7 +121,7 @@ def airflow(kubernetes, folder, project, on_s3, images, postgresql):
         "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "60",
         "KEDRO_IMAGE": images["pods"],
     }
-    command = kubernetes.inside(BIN / "airflow", "standalone")
+    command = kubernetes.inside(*SERVERS)
     places = (folder / "airflow", folder / "dags")
     with LocalAirflow(*places, environment=environment, command=command) as airflow:
         yield airflow
@@ -176,7 +176,7 @@ def wait_for_pod(kubernetes, run_id, task_id):
 def restarted(airflow, *commands):
     """Kill servers of an Airflow, and start each again by a command that ends in its name."""
     children = psutil.Process(airflow.process.pid).children()
-    running = {child.cmdline()[-1]: child for child in children}
+    running = {name: child for child in children for name in child.cmdline()}
     options = {"cwd": airflow.cwd, "env": airflow.environment, "start_new_session": True}
     started = []
     for command in commands:

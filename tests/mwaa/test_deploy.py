@@ -13,8 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from mwaa import bucket as bucket_module
-from mwaa import data, deploy
+from mwaa import data, deploy, sources
 
 ENVIRONMENT = "space-flights"
 URL = "0000.c1.us-east-1.airflow.amazonaws.com"
@@ -102,8 +101,7 @@ def bucket(s3, tmp_path, monkeypatch):
         (tmp_path / key).write_bytes(content)
     monkeypatch.setattr(deploy, "BUNDLE", tmp_path)
     monkeypatch.setattr(deploy, "POLL", 0)
-    monkeypatch.setattr(deploy, "require_fresh_bundle", lambda: None)
-    monkeypatch.setattr(deploy, "storage", lambda: (name, "data"))
+    monkeypatch.setattr(deploy, "require_fresh_bundle", lambda: {"bucket": name})
     for key, value in s3.environment.items():
         monkeypatch.setenv(key, value)
     return name
@@ -359,14 +357,14 @@ def test_bucket_of_another_environment_is_refused_before_any_upload(bucket, s3):
 
 def test_bucket_without_versioning_is_refused(bucket, s3, monkeypatch):
     s3.client.create_bucket(Bucket="plain")
-    monkeypatch.setattr(deploy, "storage", lambda: ("plain", "data"))
+    monkeypatch.setattr(deploy, "require_fresh_bundle", lambda: {"bucket": "plain"})
     assert refused(s3, Service("plain")) == (
         "The bucket plain has no versioning, which MWAA requires: enable it."
     )
 
 
 def test_missing_bucket_is_refused(bucket, s3, monkeypatch):
-    monkeypatch.setattr(deploy, "storage", lambda: ("missing", "data"))
+    monkeypatch.setattr(deploy, "require_fresh_bundle", lambda: {"bucket": "missing"})
     assert refused(s3, Service("missing")).startswith("There is no bucket missing.")
 
 
@@ -417,4 +415,4 @@ def test_only_new_or_changed_raw_data_is_uploaded(
     [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (14_930, "14.9 kB"), (2_500_000_000, "2.5 GB")],
 )
 def test_sizes_are_readable(count, written):
-    assert bucket_module.size(count) == written
+    assert sources.size(count) == written

@@ -50,8 +50,7 @@ def service(project):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(deploy, "BUNDLE", project / "dist" / "mwaa")
         patch.setattr(deploy, "POLL", 0)
-        patch.setattr(deploy, "require_fresh_bundle", lambda: None)
-        patch.setattr(deploy, "storage", lambda: (BUCKET, "data"))
+        patch.setattr(deploy, "require_fresh_bundle", lambda: {"bucket": BUCKET})
         yield Service(BUCKET)
 
 

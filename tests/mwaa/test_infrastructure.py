@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import answers, edit, kedro_new, run
+from tests.conftest import answers, edit, kedro_new, run, venv
 
 pytestmark = pytest.mark.slow
 BUCKET = {"Fn::GetAtt": "ProjectBucket.Arn"}
@@ -291,25 +291,35 @@ def test_mwaa_may_assume_the_execution_role_only_for_this_environment(stack):
     ids=["new-provider", "existing-provider"],
 )
 def test_deploy_role_is_for_the_workflow_of_one_repository_on_main(stack, given, provider):
-    parameters = {"GitHubRepository": "me/flights", "GitHubOidcProviderArn": given}
+    parameters = {"GitHubRepository": "me@12/flights@34", "GitHubOidcProviderArn": given}
     resources = create(stack, **parameters)
     [trust] = resources["DeployRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-    subject = "token.actions.githubusercontent.com:sub"
-    plain, with_ids = trust["Condition"]["StringLike"].pop(subject)
     assert ("GitHubOidcProvider" in resources) == (given == "")
     assert trust["Principal"] == {"Federated": provider}
     assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
     assert trust["Condition"] == {
-        "StringEquals": {"token.actions.githubusercontent.com:aud": "sts.amazonaws.com"},
-        "StringLike": {},
+        "StringEquals": {
+            "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
+            "token.actions.githubusercontent.com:sub": {
+                "Fn::Sub": "repo:${GitHubRepository}:ref:refs/heads/main"
+            },
+        }
     }
-    assert plain == {"Fn::Sub": "repo:${GitHubRepository}:ref:refs/heads/main"}
-    assert with_ids == {
-        "Fn::Sub": [
-            "repo:${OwnerWithIdAndName}@*:ref:refs/heads/main",
-            {"OwnerWithIdAndName": {"Fn::Join": ["@*/", {"Fn::Split": ["/", "me/flights"]}]}},
-        ]
-    }
+
+
+@pytest.mark.parametrize(
+    ("given", "accepted"),
+    [
+        ("", True),
+        ("me@12/flights@34", True),
+        ("me/flights", False),  # names that somebody else may have later
+        ("me@12/flights", False),
+        ("me@*/flights@*", False),
+    ],
+)
+def test_repository_that_deploys_is_named_by_ids_that_are_never_used_again(stack, given, accepted):
+    pattern = stack["Parameters"]["GitHubRepository"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, given)) == accepted
 
 
 def test_deploy_role_may_do_what_make_deploy_does(stack):
@@ -398,31 +408,60 @@ def test_defaults_agree_with_the_makefile_and_with_what_make_check_knows(stack, 
     assert set(parameters["AirflowVersion"]["AllowedValues"]) == known
 
 
-def test_workflow_gets_credentials_last_after_tests_and_checks(workflow):
-    [job] = yaml.safe_load(workflow)["jobs"].values()
-    steps = [step.get("run") or step["uses"].partition("@")[0] for step in job["steps"]]
-    assert steps == [
-        "actions/checkout",
-        "actions/setup-python",
-        "make install",
-        "make test",
-        "make bundle",
-        "make check",
-        "aws-actions/configure-aws-credentials",
-        "make deploy",
-    ]
-    assert job["steps"][6]["with"] == {
+def test_workflow_gets_credentials_in_a_job_that_runs_only_the_deployment(workflow):
+    jobs = yaml.safe_load(workflow)["jobs"]
+    steps = {
+        name: [step.get("run") or step["uses"].partition("@")[0] for step in job["steps"]]
+        for name, job in jobs.items()
+    }
+    install = 'pip install --require-hashes --only-binary=":all:" --requirement '
+    assert steps == {
+        "build": [
+            "actions/checkout",
+            "actions/setup-python",
+            "make install",
+            "make test",
+            "make bundle",
+            "make check",
+            "actions/upload-artifact",
+        ],
+        "deploy": [
+            "actions/checkout",
+            "actions/setup-python",
+            f"{install}mwaa/requirements-deploy.txt",
+            "actions/download-artifact",
+            "aws-actions/configure-aws-credentials",
+            "make deploy",
+        ],
+    }
+    assert jobs["deploy"]["steps"][4]["with"] == {
         "role-to-assume": "${{ vars.AWS_DEPLOY_ROLE }}",
         "aws-region": "${{ vars.AWS_REGION }}",
     }
 
 
+def test_the_deploying_job_gets_the_whole_bundle(workflow):
+    jobs = yaml.safe_load(workflow)["jobs"]
+    assert jobs["deploy"]["needs"] == "build"
+    [uploaded] = [each["with"] for each in jobs["build"]["steps"] if "upload" in str(each)]
+    [downloaded] = [each["with"] for each in jobs["deploy"]["steps"] if "download" in str(each)]
+    assert uploaded == {**downloaded, "include-hidden-files": True}  # .airflowignore
+
+
+def test_the_deployment_needs_only_what_its_locked_requirements_install(project, tmp_path):
+    lock = project / "mwaa" / "requirements-deploy.txt"
+    bin = venv(tmp_path / "venv", "--require-hashes", "--requirement", lock)
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import mwaa.deploy"
+    run(bin / "python", "-c", code, project, cwd=tmp_path)
+
+
 def test_workflow_deploys_main_once_a_role_is_set_and_contains_no_secret(workflow):
     loaded = yaml.safe_load(workflow)
-    [job] = loaded["jobs"].values()
+    build, deploy = loaded["jobs"].values()
     # YAML 1.1 reads the key on as true.
     assert loaded[True] == {"push": {"branches": ["main"]}, "workflow_dispatch": None}
-    assert loaded["permissions"] == {"contents": "read", "id-token": "write"}
-    assert "permissions" not in job
-    assert job["if"] == "vars.AWS_DEPLOY_ROLE != ''"
+    assert loaded["permissions"] == {"contents": "read"}
+    assert "permissions" not in build
+    assert deploy["permissions"] == {"contents": "read", "id-token": "write"}
+    assert build["if"] == "vars.AWS_DEPLOY_ROLE != ''"
     assert "secrets." not in workflow

@@ -13,6 +13,7 @@ import pytest
 
 from local_airflow import LocalAirflow
 from tests.conftest import answers, kedro_new, run
+from tests.processes import listening
 
 pytestmark = pytest.mark.slow
 SECRET = "top-secret.db"
@@ -106,6 +107,10 @@ def airflow(project, postgresql, tmp_path_factory):
 def metrics(project):
     paths = project.glob("data/08_reporting/metrics.json/*/metrics.json")
     return {path.parent.name: json.loads(path.read_text()) for path in paths}
+
+
+def test_only_the_api_server_listens_and_only_to_this_machine(airflow):
+    assert listening(airflow.process) == {("127.0.0.1", httpx.URL(airflow.url).port)}
 
 
 def test_form_and_credentials_reach_the_run_and_its_asset_triggers_another_dag(airflow, project):

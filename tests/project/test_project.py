@@ -16,7 +16,9 @@ import httpx
 import pandas as pd
 import pytest
 
+from refused_names import NAMES, installed
 from tests.conftest import ENVIRONMENT, edit, metrics
+from tests.processes import listening
 
 pytestmark = pytest.mark.slow
 PACKAGE = "space_flights"
@@ -49,6 +51,11 @@ def test_project_passes_its_own_tests_and_linters(command):
     command("ruff", "format", "--check", ".")
 
 
+def test_no_other_project_may_have_a_name_that_the_environment_has(created):
+    names = installed(created[1] / "python") - {PACKAGE}
+    assert names - {*NAMES.read_text().split()} == set(), "run `python refused_names.py`"
+
+
 def test_make_help_lists_the_targets(created, command):
     listed = command("make", "help").stdout
     verbs = {line.split()[1] for line in listed.splitlines()}
@@ -57,13 +64,13 @@ def test_make_help_lists_the_targets(created, command):
     if starter.startswith("spaceflights-mwaa"):
         assert verbs == expected | {"data", "bundle", "check", "plan", "deploy"}
     elif starter.startswith("spaceflights-k8s"):
-        assert verbs == expected | set("image push cluster up data trigger logs down".split())
+        assert verbs == expected | {*"image push cluster up deploy data trigger logs down".split()}
     else:
         assert verbs == expected | {"start", "stop", "parse", "deploy"}
 
 
 @one_starter
-def test_make_airflow_starts_airflow_with_the_dag(project, created, tmp_path):
+def test_make_airflow_starts_airflow_with_the_dag_for_this_machine_only(project, created, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -90,6 +97,7 @@ def test_make_airflow_starts_airflow_with_the_dag(project, created, tmp_path):
                 dags = api.get("/api/v2/dags", headers=bearer).json()["dags"]
         assert [dag["dag_id"] for dag in dags] == [PACKAGE], (tmp_path / "output").read_text()
         assert dags[0]["is_paused"] and not dags[0]["has_import_errors"]
+        assert listening(airflow) == {("127.0.0.1", port)}
     finally:
         os.killpg(airflow.pid, signal.SIGTERM)
         airflow.wait(timeout=60)

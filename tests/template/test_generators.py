@@ -109,11 +109,14 @@ PLATFORM_FILES = {
         "mwaa/bucket.py",
         "mwaa/bundle.py",
         "mwaa/check.py",
+        "mwaa/configuration.py",
         "mwaa/constraints/3.2.1.txt",
         "mwaa/constraints/3.3.1.txt",
         "mwaa/data.py",
         "mwaa/deploy.py",
         "mwaa/environment.yaml",
+        "mwaa/requirements-deploy.txt",
+        "mwaa/sources.py",
         "mwaa/startup.sh",
     },
     "k8s": {
@@ -128,6 +131,7 @@ PLATFORM_FILES = {
         "deploy/overlays.py",
         "deploy/postgresql.yaml",
         "deploy/raw_data.py",
+        "deploy/release.py",
         "deploy/runs.py",
         "deploy/tools.py",
         "deploy/values.yaml",
@@ -168,6 +172,7 @@ def test_project_has_exactly_the_expected_files(platform, reference):
         for file in ("__init__", "nodes", "pipeline")
     }
     assert set(reference(f"spaceflights-{platform}")) == pipelines | PLATFORM_FILES[platform] | {
+        ".github/dependabot.yml",
         ".github/workflows/ci.yml",
         ".github/workflows/deploy.yml",
         ".gitignore",

@@ -63,11 +63,11 @@ def test_check_names_a_stale_list_and_compose_writes_it(copy, compose_py, file, 
 
 
 def test_new_refused_name_reaches_every_hook(copy, compose_py):
-    edit(copy / "layers" / "refused_names.txt", "zoneinfo\n", "zoneinfo\nzope\n")
+    edit(copy / "layers" / "refused_names.txt", "zstandard\n", "zstandard\nzz\n")
     compose_py()
     hooks = [copy / "hooks", *(copy / "starters" / name / "hooks" for name in compose.STARTERS)]
     for folder in hooks:
-        assert " zope\n" in (folder / "pre_gen_project.py").read_text()
+        assert " zz\n" in (folder / "pre_gen_project.py").read_text()
 
 
 def test_file_in_two_layers_is_refused_unless_it_is_joined_or_replaces(copy, compose_py):

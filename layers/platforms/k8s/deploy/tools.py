@@ -6,10 +6,11 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,21 @@ def runners() -> set[str]:
 def storage() -> str:
     """Read where Airflow's data lives: a folder, or a URL."""
     return str(configuration()["globals"]["storage"])
+
+
+def main(*functions: Callable[[], object]) -> None:
+    """Run a verb; an error is one message, and nothing that was started stays."""
+    verbs = {verb.__name__: verb for verb in functions}
+    if len(sys.argv) != 2 or sys.argv[1] not in verbs:
+        sys.exit(f"usage: python {sys.argv[0]} {'|'.join(verbs)}")
+    if not (NAMESPACE and RELEASE):
+        sys.exit(f"NAMESPACE and RELEASE must be set. `make {sys.argv[1]}` does that.")
+    os.chdir(PROJECT)
+    if engine() == "podman":
+        os.environ["KIND_EXPERIMENTAL_PROVIDER"] = "podman"
+    os.environ["BUILDX_NO_DEFAULT_ATTESTATIONS"] = "1"  # they would change the id of each build
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Terminated"))
+    try:
+        verbs[sys.argv[1]]()
+    except KeyboardInterrupt:
+        sys.exit("Interrupted")

@@ -16,8 +16,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from mwaa.bucket import PROJECT
-from mwaa.bundle import BUNDLE, PLUGINS_ON_MWAA, require_fresh_bundle
+from mwaa.bundle import PLUGINS_ON_MWAA
+from mwaa.sources import BUNDLE, PROJECT, require_fresh_bundle
 
 CONSTRAINTS = PROJECT / "mwaa" / "constraints"
 PYTHON = "3.12"  # of MWAA's images for Airflow 3

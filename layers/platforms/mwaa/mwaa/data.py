@@ -1,7 +1,13 @@
 """Upload data/01_raw/ to the storage of conf/airflow/globals.yml: `make data`."""
 
-from mwaa.bucket import PROJECT, Bucket, clear_errors, client, size, storage
-from mwaa.bundle import files
+import sys
+from functools import partial
+
+from rich.progress import Progress
+
+from mwaa.bucket import Bucket, clear_errors, client
+from mwaa.configuration import storage
+from mwaa.sources import PROJECT, files, size
 
 
 @clear_errors()
@@ -15,7 +21,9 @@ def main() -> None:
         action = bucket.compare(key, path)
         print(f"{number}/{len(found)} {action:9} {key} ({size(path.stat().st_size)})")
         if action != "unchanged":
-            bucket.upload(key, path)
+            with Progress(disable=not sys.stdout.isatty()) as bar:
+                sent = partial(bar.advance, bar.add_task(key, total=path.stat().st_size))
+                bucket.upload(key, path, sent)
 
 
 if __name__ == "__main__":

@@ -1,43 +1,19 @@
-"""The bucket that `storage` in conf/airflow/globals.yml names, and uploads of what has changed."""
+"""A bucket of S3, and uploads of what has changed."""
 
-import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from kedro.framework.project import settings
-from kedro.framework.startup import bootstrap_project
-from rich.progress import Progress
 
-PROJECT = Path(__file__).resolve().parents[1]
+from mwaa.sources import sha256
+
 RETRIES = Config(retries={"mode": "standard", "max_attempts": 8})
-
-
-def config_loader() -> Any:
-    """Load the project's configuration as its tasks do on Airflow."""
-    bootstrap_project(PROJECT)
-    return settings.CONFIG_LOADER_CLASS(
-        conf_source=str(PROJECT / "conf"), env="airflow", **settings.CONFIG_LOADER_ARGS
-    )
-
-
-def storage() -> tuple[str, str]:
-    """Read where Airflow's data lives, as bucket and prefix; the prefix may be empty."""
-    url = str(config_loader()["globals"].get("storage"))
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    if not url.startswith("s3://") or not bucket:
-        sys.exit(
-            f"conf/airflow/globals.yml: storage is {url!r}. Set it to s3://BUCKET/PREFIX: the "
-            "workers of MWAA share no disk."
-        )
-    return bucket, prefix.strip("/")
 
 
 def client(service: str) -> Any:
@@ -100,12 +76,11 @@ class Bucket:
             return "create"
         return "unchanged" if found["Metadata"].get("sha256") == sha256(path) else "update"
 
-    def upload(self, key: str, path: Path) -> None:
-        """Upload a file; an interrupted upload leaves the object as it was."""
+    def upload(self, key: str, path: Path, sent: Callable[[int], None] | None = None) -> None:
+        """Upload a file, and tell ``sent`` of bytes; an interrupted upload changes nothing."""
         metadata = {"Metadata": {"sha256": sha256(path)}}
-        with Progress(disable=not sys.stdout.isatty()) as bar, path.open("rb") as file:
-            advance = partial(bar.advance, bar.add_task(key, total=path.stat().st_size))
-            self.s3.upload_fileobj(file, self.name, key, ExtraArgs=metadata, Callback=advance)
+        with path.open("rb") as file:
+            self.s3.upload_fileobj(file, self.name, key, ExtraArgs=metadata, Callback=sent)
 
     def require(self) -> None:
         """Stop unless there is such a bucket that one may read."""
@@ -118,21 +93,3 @@ class Bucket:
                 f"There is no bucket {self.name}. Correct storage in conf/airflow/globals.yml, "
                 "or create the bucket with mwaa/environment.yaml."
             )
-
-
-def sha256(path: Path) -> str:
-    """Hash a file's content, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def size(count: float) -> str:
-    """Write a number of bytes for people, in units of 1000."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"

@@ -3,7 +3,6 @@
 The same files of the project give the same bytes. conf/local and data/ stay here.
 """
 
-import hashlib
 import io
 import json
 import os
@@ -23,14 +22,10 @@ import yaml
 from kedro.framework.project import settings
 from kedro.framework.startup import bootstrap_project
 
-from mwaa.bucket import PROJECT, config_loader, sha256, size, storage
+from mwaa.configuration import config_loader, storage
+from mwaa.sources import BUNDLE, PROJECT, files, fingerprint, size
 
-BUNDLE = PROJECT / "dist" / "mwaa"
 PLUGINS_ON_MWAA = "/usr/local/airflow/plugins"
-SOURCES = ["README.md", "conf", "dags", "mwaa/startup.sh", "plugins", "pyproject.toml"]
-SOURCES += ["requirements.txt", "src"]
-# Hidden files and what Python writes, in the name of a file below a folder.
-IGNORED = re.compile(r"(^|/)(\.(?!airflowignore$)|__pycache__/|[^/]+\.egg-info/)")
 # As ${other.key} or ${resolver:argument,...}, but without a default, which may be a secret.
 REFERENCE = re.compile(
     r"\$\{((oc\.env|globals|runtime_params):[^{},]+|(?!oc\.|globals:|runtime_params:)[^{}]+)\}"
@@ -39,7 +34,7 @@ REFERENCE = re.compile(
 
 def main() -> None:
     """Write dist/mwaa/ anew, or leave it as it was and say why."""
-    storage()
+    bucket, _ = storage()
     sources = fingerprint()
     package = bootstrap_project(PROJECT).package_name
     dags, plugins = read("dags"), read("plugins")
@@ -59,7 +54,7 @@ def main() -> None:
         "plugins.zip": archive(plugins),
         "requirements.txt": requirements.encode(),
         "startup.sh": (PROJECT / "mwaa" / "startup.sh").read_bytes(),
-        "bundle.json": json.dumps({"sources": sources}).encode(),
+        "bundle.json": json.dumps({"bucket": bucket, "sources": sources}).encode(),
         **{f"dags/{name}": content for name, content in dags.items()},
     }
     BUNDLE.parent.mkdir(exist_ok=True)
@@ -77,40 +72,12 @@ def main() -> None:
         print(f"dist/mwaa/{name} ({size(len(content))}{limit})")
 
 
-def files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Find the files below a folder with their names in it, without those to ignore."""
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and not IGNORED.search(name):
-            yield name, path
-
-
 def read(folder: str) -> dict[str, bytes]:
     """Read the files below a folder of the project."""
     return {
         name: references(f"{folder}/{name}", path.read_bytes())
         for name, path in files(PROJECT / folder)
     }
-
-
-def fingerprint() -> str:
-    """Hash everything that the bundle is made of, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    for source in SOURCES:
-        path = PROJECT / source
-        for name, file in files(path) if path.is_dir() else [("", path)]:
-            if not f"{source}/{name}".startswith("conf/local/"):
-                digest.update(f"{source}/{name} {sha256(file)}\n".encode())
-    return digest.hexdigest()
-
-
-def require_fresh_bundle() -> None:
-    """Stop unless dist/mwaa/ is made of the project as it is now."""
-    manifest = BUNDLE / "bundle.json"
-    if not manifest.is_file():
-        sys.exit("There is no bundle in dist/mwaa/: run `make bundle`.")
-    if json.loads(manifest.read_text())["sources"] != fingerprint():
-        sys.exit("The project has changed since dist/mwaa/ was built: run `make bundle`.")
 
 
 def read_configuration() -> dict[str, bytes]:

@@ -1,7 +1,8 @@
 """Deploy dist/mwaa/ to an environment of Amazon MWAA: `make deploy`, or `make plan` to only look.
 
 Only what has changed is uploaded, and the environment is updated only if it names other object
-versions. Interrupted anywhere, the next run goes on from there.
+versions. Interrupted anywhere, the next run goes on from there. No package but boto3 is needed, so
+that none runs with the right to deploy.
 """
 
 import argparse
@@ -11,8 +12,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from mwaa.bucket import Bucket, clear_errors, client, explain, is_throttled, size, storage
-from mwaa.bundle import BUNDLE, files, require_fresh_bundle
+from mwaa.bucket import Bucket, clear_errors, client, explain, is_throttled
+from mwaa.sources import BUNDLE, files, require_fresh_bundle, size
 
 # How the environment names an object, and the version of it.
 NAMED = {
@@ -31,8 +32,7 @@ def main(arguments: list[str] | None = None, s3: Any = None, mwaa: Any = None) -
     parser.add_argument("environment", help="name of the environment")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
     options = parser.parse_args(arguments)
-    require_fresh_bundle()
-    name, _ = storage()
+    name = require_fresh_bundle()["bucket"]
     bucket, mwaa = Bucket(name, s3 or client("s3")), mwaa or client("mwaa")
     environment = read_environment(mwaa, options.environment)
     require_bucket(bucket, environment, mwaa.meta.region_name)
