@@ -321,7 +321,7 @@ def test_wrong_setting_of_a_pod_is_refused(check, key, value, message):
     "line, message",
     [
         ("  group_by: none\n", "found duplicate key group_by"),
-        ("default: [", "Invalid YAML or JSON file "),
+        ("default: [", "expected the node content, but found '<stream end>'"),
     ],
 )
 def test_invalid_yaml_is_refused_with_its_location(project, line, message):
@@ -337,6 +337,7 @@ def test_invalid_yaml_is_refused_with_its_location(project, line, message):
 
 
 TASKS = """
+  env: {B: 2}
   tasks:
     train_model_node: {memory: [2Gi, 8Gi], gpu: 1}
     pipeline:reporting: {cpu: 100m, node_selector: {disktype: ssd}}
