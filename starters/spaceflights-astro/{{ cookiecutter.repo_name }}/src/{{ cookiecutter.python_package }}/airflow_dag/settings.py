@@ -55,10 +55,10 @@ def fits(value: Any, schema: Mapping[str, Any]) -> bool:
 
 
 def is_json(value: Any) -> bool:
-    """Return whether a value can be written as JSON, with text that databases take.
+    """Return whether a value is as in JSON, with text that a database takes.
 
     Raises:
-        TypeError, ValueError: it contains what JSON does not know, or half a character.
+        TypeError, ValueError: JSON cannot express a value, or UTF-8 a character.
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return bool(text.encode()) and json.loads(text) == value and r"\u0000" not in text

@@ -106,7 +106,8 @@ def check_names(pipeline: str, env: str) -> None:
 
 def problem(error: BaseException) -> str:
     """Say in one sentence why a file of settings cannot be loaded."""
-    error = error.__cause__ or error  # Kedro's own counts lines from 0
+    if isinstance(error, yaml.YAMLError) and error.__cause__:
+        error = error.__cause__  # Kedro's own error counts lines from 0
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         return f"line {error.problem_mark.line + 1}: {str(error.problem).removeprefix('but ')}"
     if isinstance(error, UnicodeDecodeError):
