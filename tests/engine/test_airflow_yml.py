@@ -171,7 +171,7 @@ def test_any_file_is_refused_in_one_sentence_or_airflow_schedules_its_dag(write,
 
 
 @pytest.mark.slow
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(files())
 def test_many_files_are_refused_in_one_sentence_or_airflow_schedules_their_dags(write, content):
     is_refused_in_one_sentence_or_scheduled(write, content)
