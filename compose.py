@@ -92,19 +92,17 @@ def json_schema(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
             if kind.endswith(" or null"):
                 schema = {"anyOf": [schema, {"type": "null"}]}
             properties[key] = {"description": meaning, **schema}
-        return {"type": "object", "properties": properties, "additionalProperties": False}
+        return {"type": ["object", "null"], "properties": properties, "additionalProperties": False}
+
+    def mapping(values: dict[str, Any]) -> dict[str, Any]:
+        return {"type": ["object", "null"], "additionalProperties": values}
 
     section = described("dag", "graph", "task")
-    field = {"anyOf": [described("param"), {"type": "null"}]}
     section["properties"] |= {
-        "tasks": {"type": "object", "additionalProperties": described("task")},
-        "params": {"type": "object", "additionalProperties": field},
+        "tasks": mapping(described("task")),
+        "params": mapping(described("param")),
     }
-    return {
-        "$schema": "http://json-schema.org/draft-07/schema#",
-        "type": "object",
-        "additionalProperties": section,
-    }
+    return {"$schema": "http://json-schema.org/draft-07/schema#", **mapping(section)}
 
 
 def documented(starter: str, *names: str, without: set[str] = frozenset()) -> list[str]:

@@ -289,9 +289,12 @@ def test_setting_of_a_pod_is_accepted(check, key, value, expected):
         ("memory", "1GB", f"'1GB' is not {BYTES}"),
         ("memory", "512m", f"'512m' is not {BYTES}"),
         ("memory", 512, f"512 is not {BYTES}"),
-        ("gpu", "1", "'1' is not a whole number of at least 0"),
+        ("gpu", "1", "'1' is not a whole number from 0 to 1000000"),
         ("image", "My Image", "'My Image' is not an image like registry.example.com/name:1.0"),
+        ("cpu", "1.0001", f"'1.0001' is not {CORES}"),
+        ("memory", "1000000000000Ti", f"'1000000000000Ti' is not {BYTES}"),
         ("volumes", {"models": "mnt"}, f"{{'models': 'mnt'}} is not {VOLUMES}"),
+        ("volumes", {"models": "/a:b"}, f"{{'models': '/a:b'}} is not {VOLUMES}"),
         ("env", {"A-B": "1"}, f"{{'A-B': '1'}} is not {VARIABLES}"),
         ("env", ["A=1"], f"['A=1'] is not {VARIABLES}"),
         ("env", {"A": True}, f"{{'A': True}} is not {VARIABLES}"),
@@ -321,7 +324,7 @@ def test_wrong_setting_of_a_pod_is_refused(check, key, value, message):
     "line, message",
     [
         ("  group_by: none\n", "found duplicate key group_by"),
-        ("default: [", "Invalid YAML or JSON file "),
+        ("default: [", "expected the node content, but found '<stream end>'"),
     ],
 )
 def test_invalid_yaml_is_refused_with_its_location(project, line, message):
@@ -337,6 +340,7 @@ def test_invalid_yaml_is_refused_with_its_location(project, line, message):
 
 
 TASKS = """
+  env: {B: 2}
   tasks:
     train_model_node: {memory: [2Gi, 8Gi], gpu: 1}
     pipeline:reporting: {cpu: 100m, node_selector: {disktype: ssd}}

@@ -163,7 +163,11 @@ def load_dags(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as home:
         # Airflow reads these when it is imported.
         os.environ |= {"AIRFLOW_HOME": home, "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL"}
-        from airflow.dag_processing.dagbag import DagBag
+        os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+        try:
+            from airflow.dag_processing.dagbag import DagBag
+        except ImportError:  # before Airflow 3.2
+            from airflow.models.dagbag import DagBag
 
         sys.dont_write_bytecode = True
         sys.path.append(str(folder))  # as Airflow does

@@ -1,15 +1,17 @@
 """Check airflow.yml against the tables in settings.yml before a DAG is written."""
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.util import find_spec
 from itertools import repeat
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
 
@@ -32,10 +34,12 @@ KEYWORDS: dict[str, Callable[[Any, Any], bool]] = {
     "type": lambda value, name: (
         isinstance(value, TYPES[name]) and isinstance(value, bool) is (name == "boolean")
     ),
-    "enum": lambda value, choices: value in choices,
+    "enum": lambda value, choices: json.dumps(value) in map(json.dumps, choices),
     "anyOf": lambda value, schemas: any(fits(value, schema) for schema in schemas),
     "minimum": lambda value, least: value >= least,
+    "maximum": lambda value, most: value <= most,
     "minLength": lambda value, least: len(value) >= least,
+    "maxLength": lambda value, most: len(value) <= most,
     "minItems": lambda value, least: len(value) >= least,
     "maxItems": lambda value, most: len(value) <= most,
     "pattern": lambda value, pattern: re.fullmatch(pattern, value) is not None,
@@ -48,6 +52,16 @@ KEYWORDS: dict[str, Callable[[Any, Any], bool]] = {
 def fits(value: Any, schema: Mapping[str, Any]) -> bool:
     """Return whether a value matches a schema."""
     return all(KEYWORDS[word](value, schema[word]) for word in schema if word in KEYWORDS)
+
+
+def is_json(value: Any) -> bool:
+    """Return whether a value is as in JSON, with text that a database takes.
+
+    Raises:
+        TypeError, ValueError: JSON cannot express a value, or UTF-8 a character.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return bool(text.encode()) and json.loads(text) == value and r"\u0000" not in text
 
 
 @dataclass(frozen=True)
@@ -84,18 +98,18 @@ def check(
     tables = {key: name for name in ("dag", "graph", "task") for key in TABLES[name]}
     choices = {name for names in selectors.values() for name in names}
     for section, settings in sections.items():
-        for key, value in read(section, "mapping", settings or {}).items():
+        for key, value in mapping(section, settings).items():
             where = f"{section}: {key}"
             if table := tables.get(key):
                 getattr(found, table)[key] = read(where, TABLES[table][key][0], value)
             elif key == "tasks":
-                for selector, given in read(where, "mapping", value).items():
+                for selector, given in mapping(where, value).items():
                     kinds = "give a node's name, or the pipeline:, namespace: or tag: of nodes"
                     known(f"{where}: {selector}", selector, choices, "matches no node", kinds)
                     chosen = read_all(f"{where}: {selector}", "task", given)
                     found.tasks.setdefault(selector, {}).update(chosen)
             elif key == "params":
-                for name, given in read(where, "mapping", value).items():
+                for name, given in mapping(where, value).items():
                     found.form[name] = check_field(f"{where}: {name}", name, given, parameters)
             else:
                 known(where, key, [*tables, "tasks", "params"])
@@ -111,8 +125,20 @@ def check_together(found: Settings, selectors: Mapping[str, Collection[str]]) ->
             raise ValueError(f"params: {name} already contains {inner[0]}: list only one of them")
     if dag.get("assets") and dag.get("schedule"):
         raise ValueError("schedule and assets cannot both be set: make one of them null or []")
-    if dag.get("schedule") and dag.setdefault("start_date", "2024-01-01T00:00:00") is None:
+    scheduled = dag.get("schedule") or dag.get("assets")
+    if scheduled and dag.setdefault("start_date", "2024-01-01T00:00:00") is None:
         raise ValueError("start_date: None is not a date, and a schedule needs one")
+    if dag.get("schedule") == "@continuous" and dag.get("max_active_runs") != 1:
+        runs = dag.get("max_active_runs")
+        raise ValueError(f"max_active_runs: {runs} is not 1, which schedule: '@continuous' needs")
+    if dag.get("start_date") and dag.get("end_date"):
+        dates = [datetime.fromisoformat(dag[key]) for key in ("start_date", "end_date")]
+        zone = ZoneInfo(dag.get("timezone", "UTC"))
+        start, end = (date if date.tzinfo else date.replace(tzinfo=zone) for date in dates)
+        if end < start:
+            raise ValueError(
+                f"end_date: {dag['end_date']} is before {dag['start_date']}, the start_date"
+            )
     group_by = found.graph.get("group_by", "none")
     for node, names in selectors.items() if group_by.startswith("tag:") else ():
         tags = sorted(name.removeprefix("tag:") for name in names if name.startswith(group_by))
@@ -127,7 +153,7 @@ def read(where: str, kind: str, value: Any) -> Any:
     if null and value is None:
         return None
     try:
-        if fits(value, schema):
+        if fits(value, schema) and is_json(value):
             return CONVERTERS[name](value) if name in CONVERTERS else value
     except (LookupError, OverflowError, TypeError, ValueError):
         pass
@@ -135,11 +161,20 @@ def read(where: str, kind: str, value: Any) -> Any:
     raise ValueError(f"{where}: {value!r} is not {accepted}{', or null' if null else ''}")
 
 
+def mapping(where: str, value: Any) -> dict[Any, Any]:
+    """Return a mapping, which is empty if all below its key is commented out."""
+    if not isinstance(value, dict | None):
+        raise ValueError(f"{where}: {value!r} is not a mapping")
+    return value or {}
+
+
 def read_all(where: str, table: str, values: Any) -> dict[str, Any]:
     """Read a mapping whose keys are settings of a table."""
-    for key in read(where, "mapping", values):
+    found = {}
+    for key, value in mapping(where, values).items():
         known(f"{where}: {key}", key, TABLES[table])
-    return {key: read(f"{where}: {key}", TABLES[table][key][0], values[key]) for key in values}
+        found[key] = read(f"{where}: {key}", TABLES[table][key][0], value)
+    return found
 
 
 def known(
@@ -168,19 +203,37 @@ def duration(value: float | str) -> timedelta:
 def moment(value: str | list[Any]) -> str:
     """Read a date, with its time and offset if it has them, and return it in ISO format."""
     found = datetime(*value) if isinstance(value, list) else datetime.fromisoformat(value)
+    if not 1970 <= found.year < 3000:
+        raise ValueError(value)
     return found.isoformat()
 
 
 def schedule(value: str) -> str | timedelta:
-    """Read an interval; leave a cron expression or a preset as it is."""
-    return duration(value) if re.fullmatch(r"(\d+[dhms])+", value) else value
+    """Read an interval; leave a preset, or a cron expression that fires, as it is."""
+    if value.startswith("@"):
+        return value
+    if " " not in value:
+        return duration(value)
+    if find_spec("croniter"):  # comes with Airflow; a new project's DAG is written without it
+        from croniter import croniter
+
+        croniter(value).get_next()
+    return value
+
+
+def timezone(value: str) -> str:
+    """Return the name of a time zone if there is one."""
+    if value not in available_timezones():
+        raise ValueError(value)
+    return value
 
 
 CONVERTERS: dict[str, Callable[[Any], Any]] = {
+    "delay": duration,
     "duration": duration,
     "moment": moment,
     "schedule": schedule,
-    "timezone": lambda value: ZoneInfo(value).key,
+    "timezone": timezone,
 }
 for path in sorted(Path(__file__).parent.glob("settings_*.py")):
     CONVERTERS |= import_module(f"{__package__}.{path.stem}").CONVERTERS
@@ -188,26 +241,27 @@ for path in sorted(Path(__file__).parent.glob("settings_*.py")):
 
 def check_field(where: str, name: str, given: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Check a field of the trigger form; its default is the parameter's value in Kedro."""
-    known(where, name, list(parameter_names(parameters)))
-    default: Any = parameters
-    for part in name.split("."):
-        default = default[part]
-    found = {"default": default, **read_all(where, "param", given or {})}
-    if "type" not in found and default is not None:
-        found["type"] = next(name for name, type_ in TYPES.items() if isinstance(default, type_))
+    defaults = dict(named(parameters))
+    known(where, name, defaults)
+    default = defaults[name]
+    found = {"default": default, **read_all(where, "param", given)}
+    for type_ in TYPES:
+        if fits(default, {"type": type_}):
+            found.setdefault("type", type_)
     if "choices" in found:
         found["enum"] = found.pop("choices")
-    low, high = found.get("minimum"), found.get("maximum")
-    right_type = "type" not in found or isinstance(default, TYPES[found["type"]])
-    inside = (low is None or default >= low) and (high is None or default <= high)
-    if not right_type or not inside or default not in found.get("enum", [default]):
+    try:
+        accepted = fits(default, found) and is_json(default)
+    except (TypeError, ValueError):
+        accepted = False
+    if not accepted:
         raise ValueError(f"{where}: {default!r}, its value in parameters.yml, is not accepted here")
     return found
 
 
-def parameter_names(parameters: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """List the names of parameters, nested ones included: model_options.test_size."""
+def named(parameters: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """List parameters by name, nested ones included: model_options.test_size."""
     for name, value in parameters.items():
-        yield f"{prefix}{name}"
+        yield f"{prefix}{name}", value
         if isinstance(value, Mapping):
-            yield from parameter_names(value, f"{prefix}{name}.")
+            yield from named(value, f"{prefix}{name}.")

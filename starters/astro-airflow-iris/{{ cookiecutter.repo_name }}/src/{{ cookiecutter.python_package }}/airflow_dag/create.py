@@ -1,6 +1,7 @@
 """`kedro airflow create`: kedro-airflow's own command, for this project's kind of DAG."""
 
 import copy
+import re
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,18 +14,19 @@ from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
-from kedro.io import CatalogConfigResolver
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import GrammarParseError, InterpolationResolutionError, KeyValidationError
 
 from .dag_file import dag_file
-from .graph import selectors
+from .graph import selectors, slug
 from .settings import Settings, check, known
+from .shared import shared_datasets
 
 DEFAULTS = {"env": "airflow", "target_path": "dags", "jinja_file": None}
 TEMPLATE = Path(__file__).with_name("dag.py.j2")
 
 airflow: click.Group = copy.copy(kedro_airflow.plugin.airflow_commands)
 airflow.commands = dict(airflow.commands)
+kedro_airflow.plugin._load_config = lambda context: {}  # create() below passes what it has checked
 options = copy.deepcopy(kedro_airflow.plugin.create.params)
 for option in options:
     option.default = DEFAULTS.get(str(option.name), option.default)
@@ -50,11 +52,11 @@ def create(command: click.Context, /, **given: Any) -> None:
     given |= {"convert_all": False, "jinja_file": given["jinja_file"] or TEMPLATE}
     for name, settings in checked.items():
         if given["jinja_file"] == TEMPLATE:
-            shared = shared_datasets(context, name)
+            shared = shared_datasets(context, pipelines[name])
             grouped = bool(given["node_grouping"])
             params = {"dag_file": partial(dag_file, settings, shared, grouped)}
         else:
-            params = for_template(settings) | given["params"]
+            params = for_template(settings)
         one = {"pipeline_names": [name], "params": params}
         command.invoke(kedro_airflow.plugin.create, **given | one)
 
@@ -66,16 +68,18 @@ def check_pipeline(
 
     Raises:
         click.ClickException: names the key, its value and what is accepted, or says where the
-            file is not valid YAML.
+            file cannot be read.
     """
+    check_names(name, str(context.env))
+    file = f"conf/{context.env}/airflow.yml"
     loader: Any = context.config_loader
     loader.config_patterns.setdefault("airflow", ["airflow*", "airflow/**"])
     try:
         config = loader["airflow"]
     except MissingConfigException:
         config = {}
-    except yaml.YAMLError as error:
-        raise click.ClickException(str(error)) from None
+    except Exception as error:  # of Kedro, OmegaConf, PyYAML and Python
+        raise click.ClickException(f"{file}: {problem(error)}") from None
     try:
         for section in config:
             known(section, section, ["default", *pipelines])
@@ -83,41 +87,48 @@ def check_pipeline(
         choices = {node.name: selectors(node, package) for node in pipelines[name].nodes}
         return check({**sections, "--params": params}, choices, context.params)
     except ValueError as error:
-        raise click.ClickException(f"conf/{context.env}/airflow.yml: {error}") from None
+        where = "" if str(error).startswith("--params") else f"{file}: "
+        raise click.ClickException(f"{where}{error}") from None
 
 
-def shared_datasets(context: KedroContext, pipeline: str) -> set[str]:
-    """Find the datasets of a pipeline that all DAG runs store in the same place."""
-    loader: Any = context.config_loader
-    folder = "FOLDER-OF-A-RUN"
-    before, loader.runtime_params = loader.runtime_params, {"airflow": {"folder": folder}}
-    try:
-        entries = without_credentials(loader["catalog"])
-    except (MissingConfigException, OmegaConfBaseException):
-        return set()  # the tasks need to have it, not this command
-    finally:
-        loader.runtime_params = before
-    resolver = CatalogConfigResolver(entries, default_runtime_patterns={})
-    stored = {name: resolver.resolve_pattern(name) for name in pipelines[pipeline].datasets()}
-    return {
-        name
-        for name, entry in stored.items()
-        if not entry.get("versioned") and folder not in str(entry)
-        if not str(entry["type"]).endswith("MemoryDataset")
-    }
+def check_names(pipeline: str, env: str) -> None:
+    """Check that a DAG's id and file can have the names of its pipeline and environment."""
+    for name in (pipeline, env):
+        if not re.fullmatch(r"[\w. -]{1,100}", name):
+            accepted = "at most 100 letters, digits, spaces, dots, dashes and underscores"
+            raise click.ClickException(f"{name!r} cannot name a DAG: rename it, with {accepted}")
+    for other in set(pipelines) - {pipeline, "__default__"}:
+        if pipeline != "__default__" and slug(other) == slug(pipeline):
+            twice = f"The DAGs of the pipelines {pipeline!r} and {other!r} would have the same id"
+            raise click.ClickException(f"{twice}: rename one of them")
 
 
-def without_credentials(entry: Any) -> Any:
-    """Copy entries of the catalog without the names of their credentials."""
-    if not isinstance(entry, dict):
-        return entry
-    kept = {key: value for key, value in entry.items() if key != "credentials"}
-    return {key: without_credentials(value) for key, value in kept.items()}
+def problem(error: BaseException) -> str:
+    """Say in one sentence why a file of settings cannot be loaded."""
+    if isinstance(error, yaml.YAMLError) and error.__cause__:
+        error = error.__cause__  # Kedro's own error counts lines from 0
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {str(error.problem).removeprefix('but ')}"
+    if isinstance(error, UnicodeDecodeError):
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return f"line {line}: {error.object[error.start : error.end]!r} is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply, or an anchor contains itself"
+    what = str(error).split("\n")[0].rstrip(".")
+    if isinstance(error, AttributeError):  # Kedro takes what it found for a section's name
+        what = f"found {error.obj!r}"
+    if isinstance(error, AttributeError | KeyValidationError | OSError):
+        what += "; expected names of sections and settings as keys, like `default: {retries: 2}`"
+    elif isinstance(error, GrammarParseError | InterpolationResolutionError):
+        what += "; write the value itself, or ${globals:KEY} for a key of globals.yml"
+    key = getattr(error, "full_key", "")
+    return f"{key}: {what}" if key and "[" not in key else what
 
 
 def for_template(settings: Settings) -> dict[str, Any]:
     """Convert the settings to what kedro-airflow's own template, and others like it, read."""
     given = settings.dag | settings.task
+    given.pop("env", None)  # there, the environment of Kedro, and not the variables of pods
     if start := given.get("start_date"):
         given["start_date"] = list(datetime.fromisoformat(start).timetuple()[:6])
     if "retry_delay" in given:

@@ -1,9 +1,9 @@
-"""What `kedro airflow create` reads from the catalog."""
+"""Which datasets DAG runs share, as the catalog says."""
 
 from types import SimpleNamespace
 
 import pytest
-from flights.airflow_dag import create
+from flights.airflow_dag.shared import shared_datasets
 from kedro.config import OmegaConfigLoader
 from kedro.pipeline import Node, Pipeline
 
@@ -20,23 +20,20 @@ parts: {type: partitions.PartitionedDataset, path: "${_run}/parts", dataset: pan
 """
 
 
+NAMES = ["raw", "shared_a", "model", "rows", "kept", "parts", "anything", "params:size"]
+PIPELINE = Pipeline([Node(lambda *inputs: None, NAMES, None, name="node")])
+
+
 @pytest.fixture
-def context(tmp_path, monkeypatch):
+def context(tmp_path):
     (tmp_path / "airflow").mkdir()
     (tmp_path / "airflow" / "catalog.yml").write_text(CATALOG)
     given = {"env": "airflow", "base_env": "airflow", "runtime_params": {"other": "x"}}
-    node = Node(
-        lambda *inputs: None,
-        ["raw", "shared_a", "model", "rows", "kept", "parts", "anything", "params:size"],
-        None,
-        name="node",
-    )
-    monkeypatch.setattr(create, "pipelines", {"__default__": Pipeline([node])})
     return SimpleNamespace(config_loader=OmegaConfigLoader(str(tmp_path), **given))
 
 
 def test_runs_share_what_is_neither_versioned_nor_in_their_folder(context):
-    assert create.shared_datasets(context, "__default__") == {"raw", "shared_a", "rows"}
+    assert shared_datasets(context, PIPELINE) == {"raw", "shared_a", "rows"}
     assert context.config_loader.runtime_params == {"other": "x"}
 
 
@@ -44,4 +41,4 @@ def test_catalog_that_only_tasks_can_read_does_not_keep_a_dag_from_being_written
     path = context.config_loader.conf_source
     with open(f"{path}/airflow/catalog.yml", "a") as catalog:
         catalog.write("new: {type: MemoryDataset, size: '${runtime_params:size}'}\n")
-    assert create.shared_datasets(context, "__default__") == set()
+    assert shared_datasets(context, PIPELINE) == set()
