@@ -28,22 +28,22 @@ TAKEN = "is a Python keyword, or the name of a module that the project needs. Ch
 REFUSED = """
 abc aifc airflow and annotationlib antigravity argparse array as assert ast async asynchat asyncio
 asyncore atexit audioop await base64 bdb binascii binhex bisect boto3 break builtins bz2 calendar
-cgi cgitb chunk class cmath cmd code codecs codeop collections colorsys compileall compression
-concurrent conf configparser contextlib contextvars continue copy copyreg crypt csv ctypes curses
-dags data dataclasses datetime dbm decimal def del deploy difflib dis distutils doctest elif else
-email encodings ensurepip enum errno except faulthandler fcntl filecmp fileinput finally fnmatch
-for fractions from fsspec ftplib functools gc genericpath getopt getpass gettext glob global
-graphlib grp gzip hashlib heapq hmac html http idlelib if imaplib imghdr imp import importlib in
-include inspect io ipaddress is itertools json kedro kedro_airflow kedro_datasets kedro_telemetry
-keyword lambda lib2to3 linecache locale logging lzma mailbox mailcap marshal math matplotlib
-mimetypes mmap modulefinder msilib msvcrt multiprocessing mwaa netrc nis nntplib nonlocal not nt
-ntpath nturl2path numbers numpy omegaconf opcode openpyxl operator optparse or os ossaudiodev
-pandas pass pathlib pdb pickle pickletools pip pipes pkgutil platform plistlib plugins poplib posix
-posixpath pprint profile pstats pty pwd py_compile pyarrow pyclbr pydoc pydoc_data pyexpat pytest
-queue quopri raise random re readline reprlib resource return rlcompleter runpy s3fs sched secrets
-select selectors setuptools shelve shlex shutil signal site sklearn smtpd smtplib sndhdr socket
-socketserver spwd sqlite3 src sre_compile sre_constants sre_parse ssl stat statistics string
-stringprep struct subprocess sunau symtable sys sysconfig syslog tabnanny tarfile telnetlib
+cgi cgitb check_secrets chunk class cmath cmd code codecs codeop collections colorsys compileall
+compression concurrent conf configparser contextlib contextvars continue copy copyreg crypt csv
+ctypes curses dags data dataclasses datetime dbm decimal def del deploy difflib dis distutils
+doctest elif else email encodings ensurepip enum errno except faulthandler fcntl filecmp fileinput
+finally fnmatch for fractions from fsspec ftplib functools gc genericpath getopt getpass gettext
+glob global graphlib grp gzip hashlib heapq hmac html http idlelib if imaplib imghdr imp import
+importlib in include inspect io ipaddress is itertools json kedro kedro_airflow kedro_datasets
+kedro_telemetry keyword lambda lib2to3 linecache locale logging lzma mailbox mailcap marshal math
+matplotlib mimetypes mmap modulefinder msilib msvcrt multiprocessing mwaa netrc nis nntplib
+nonlocal not nt ntpath nturl2path numbers numpy omegaconf opcode openpyxl operator optparse or os
+ossaudiodev pandas pass pathlib pdb pickle pickletools pip pipes pkgutil platform plistlib plugins
+poplib posix posixpath pprint profile pstats pty pwd py_compile pyarrow pyclbr pydoc pydoc_data
+pyexpat pytest queue quopri raise random re readline reprlib resource return rlcompleter runpy s3fs
+sched secrets select selectors setuptools shelve shlex shutil signal site sklearn smtpd smtplib
+sndhdr socket socketserver spwd sqlite3 src sre_compile sre_constants sre_parse ssl stat statistics
+string stringprep struct subprocess sunau symtable sys sysconfig syslog tabnanny tarfile telnetlib
 tempfile termios test tests textwrap this threading time timeit tkinter token tokenize tomllib
 trace traceback tracemalloc try tty turtle turtledemo types typing unicodedata unittest urllib uu
 uuid venv warnings wave weakref webbrowser wheel while winreg winsound with wsgiref xdrlib xml

@@ -29,6 +29,7 @@ def image() -> list[str]:
     Their references NAME:TAG, the project's first, name the content: what has not changed is
     not rolled out again.
     """
+    show(sys.executable, "check_secrets.py")
     require(engine())
     airflow = yaml.safe_load(Path("deploy/values.yaml").read_text())["airflowVersion"]
     built = {}
