@@ -16,7 +16,7 @@ FOLDERS = ("conf", "dags", "include", "plugins", "src")
 FILES = ["Dockerfile", "README.md", "packages.txt", "pyproject.toml", "requirements.txt"]
 FILES += ["deploy/values.yaml", "mwaa/startup.sh"]
 PACKAGES = {path.name for path in PROJECT.glob("src/*")}  # may be called what a key is, too
-IGNORED = re.compile(r"(^|/)(\.|__pycache__/|[^/]+\.egg-info/)|^conf/local/")
+IGNORED = re.compile(r"(^|/)(\.|__pycache__/|[^/]+\.egg-info/)|^conf/(local/|airflow/schema)")
 ALLOWED = "pragma: allowlist secret"
 ADVICE = """
 Move it to conf/local, to the environment or to an Airflow connection, and refer to that with
@@ -35,7 +35,7 @@ PLACEHOLDER = re.compile(
     REFERENCE.pattern + r"|\$?\{[\w.]*\}|\$\(?\w+\)?|%\(\w+\)s|%s|<[\w -]+>|\.\.\.|\*\*+"
 )
 KEY = re.compile(
-    r"(passw(or)?ds?|passphrase|passcode|pwd|(?<![a-z])pass|secret|authorization"
+    r"(passw(or)?ds?|passphrase|passcode|pwd?|(?<![a-z])pass|secret|authorization"
     r"|(?<!bos_)(?<!cls_)(?<!eos_)(?<!mask_)(?<!max_)(?<!pad_)(?<!sep_)(?<!unk_)token"
     r"|(access|account|api|app|auth|client|encryption|fernet|license|master|private|secret"
     r"|shared|signing|ssh|storage|subscription|webhook)[_-]?keys?([_-]?(id|data))?)$",
@@ -123,7 +123,8 @@ def values(text: str) -> Iterator[tuple[int, str, str]]:
 def is_secret(key: str, value: str) -> bool:
     """Say whether a value in conf/ is a secret, by its keys, and is there itself."""
     *parents, last = key.split(".")
-    named = is_key(last) or any(is_key(name) or name.endswith("credentials") for name in parents)
+    block = re.search(r"(credentials|secrets)\.\D|auth\.\d", key)
+    named = is_key(last) or any(map(is_key, parents)) or bool(block)
     return named and is_literal(REFERENCE.sub("$", value))
 
 
@@ -154,13 +155,10 @@ def in_line(line: str, name: str, credentials: bool) -> str:
 
 
 def is_literal(value: str) -> bool:
-    """Say whether a text with $ for references is more than these and words like PASSWORD."""
+    """Say whether a text with $ for references is more than these, and no placeholder."""
     rest = re.sub("^(bearer|basic|token) ", "", value, flags=re.I).strip("$")
-    return (
-        bool(re.search(r"\w", rest))
-        and not (rest.isupper() and KEY.fullmatch(rest))
-        and (rest.lower() not in ("true", "false", "null", "none"))
-    )
+    placeholder = rest == "PASSWORD" or rest.lower() in ("true", "false", "null", "none")
+    return bool(re.search(r"\w", rest)) and not placeholder
 
 
 def is_random(word: str) -> bool:
