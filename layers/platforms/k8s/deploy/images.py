@@ -29,8 +29,8 @@ def image() -> list[str]:
     Their references NAME:TAG, the project's first, name the content: what has not changed is
     not rolled out again.
     """
-    show(sys.executable, "check_secrets.py")
     require(engine())
+    show(sys.executable, "check_secrets.py")
     airflow = yaml.safe_load(Path("deploy/values.yaml").read_text())["airflowVersion"]
     built = {}
     for name, file in DOCKERFILES.items():
