@@ -20,13 +20,13 @@ import pytest
 from cookiecutter.main import cookiecutter
 
 from compose import ROOT
+from tests.standins.planted import SECRET
 
 FOLDER = ROOT / "tests" / "standins" / "image"
 ENVIRONMENT = {**os.environ, "CONTAINERS_CONF": str(FOLDER / "containers.conf")}
 BUILD = ("--network=host", "--pull=never", "--format=docker")
 K8S = "spaceflights-k8s"
 PACKAGE = "image_demo"
-SECRET = "planted-secret"
 PLANTED = (
     ".env",
     ".git/config",
