@@ -1,7 +1,7 @@
-"""What is shipped contains no secrets: see check_secrets.py."""
+"""What is shipped contains no secrets."""
 
-from check_secrets import problems
+import check_secrets
 
 
 def test_no_secret_leaves_this_machine():
-    assert problems() == []
+    check_secrets.main()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from check_secrets import problems
+import check_secrets
 
 try:
     from airflow.dag_processing.dagbag import DagBag
@@ -26,4 +26,4 @@ def test_dags_load():
 
 
 def test_no_secret_leaves_this_machine():
-    assert problems() == []
+    check_secrets.main()
