@@ -118,6 +118,7 @@ def test_the_image_contains_exactly_what_the_dag_needs_and_nothing_secret_or_loc
         "conf",
         "dags",
         "data",
+        "include",
         "packages.txt",
         "plugins",
         "pyproject.toml",
