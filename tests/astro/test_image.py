@@ -6,6 +6,7 @@ name; image/Dockerfile.base describes it. Needs root, podman and debootstrap.
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -113,6 +114,7 @@ def test_the_image_contains_exactly_what_the_dag_needs_and_nothing_secret_or_loc
         files = run_in("find", ".", "-type", "f").split()
         secrets = run_in("sh", "-c", f"grep --recursive --files-with-matches {SECRET} . ~ || true")
     assert names == [
+        "check_secrets.py",
         "conf",
         "dags",
         "data",
@@ -129,6 +131,13 @@ def test_the_image_contains_exactly_what_the_dag_needs_and_nothing_secret_or_loc
     assert SECRET not in run("podman", "history", "--no-trunc", built.name)
 
 
+def test_a_secret_in_the_configuration_stops_the_build(built, tmp_path):
+    project = shutil.copytree(built.project, tmp_path / "project")
+    (project / "conf/base/parameters_api.yml").write_text(f"token: {SECRET}\n")
+    with pytest.raises(AssertionError, match="parameters_api.yml:1: token is not a reference"):
+        build(project, "localhost/not-built")
+
+
 def test_the_image_has_no_notebooks_and_no_development_tools(built):
     with container(built.name) as run_in:
         installed = {line.split("==")[0].lower() for line in run_in("pip", "freeze").split()}
@@ -138,7 +147,7 @@ def test_the_image_has_no_notebooks_and_no_development_tools(built):
 
 def test_astro_dev_parse_passes_in_the_image(built):
     output = run_pytest(built, ".astro/test_dag_integrity_default.py")
-    assert re.search(r"= 1 passed(, \d+ warnings?)? in ", output), output
+    assert re.search(r"= 2 passed(, \d+ warnings?)? in ", output), output
 
 
 def test_astro_dev_pytest_passes_in_the_image_and_skips_only_what_needs_kedro_airflow(built):

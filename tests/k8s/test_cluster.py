@@ -689,6 +689,15 @@ def test_failed_command_is_shown_with_its_last_words(verb, tools):
     )
 
 
+@pytest.mark.parametrize("name", ["image", "up"])
+def test_no_image_is_built_while_a_secret_would_leave(name, verb, tools, project):
+    (project / "plugins" / "team.py").write_text('PASSWORD = "TOP-SECRET"\n')
+    error = refused(verb(name, check=False))
+    assert "plugins/team.py:1: PASSWORD is not a reference" in error.splitlines()
+    assert "TOP-SECRET" not in error
+    assert [call for call in tools.calls if not call.startswith("kind get clusters")] == []
+
+
 def test_image_must_be_built_before_it_is_pushed(verb, tools):
     tools.answer("inspect", code=1, error="No such image")
     error = refused(verb("push", check=False, REGISTRY=REGISTRY))

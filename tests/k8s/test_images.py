@@ -123,6 +123,7 @@ def test_checkov_finds_nothing_but_one_exception_with_a_reason(project, dockerfi
 @pytest.mark.slow
 def test_the_projects_image_contains_exactly_what_its_nodes_need(k8s_image):
     assert in_container(k8s_image, "ls", "-A").split() == [
+        "check_secrets.py",
         "conf",
         "dags",
         "data",
@@ -150,6 +151,14 @@ def test_secret_or_local_files_are_in_no_file_or_layer_of_an_image(image):
     assert in_container(image, "sh", "-c", search, options=options) == ""
     assert SECRET not in run("podman", "image", "inspect", image.name)
     assert SECRET not in run("podman", "history", "--no-trunc", image.name)
+
+
+@pytest.mark.slow
+def test_a_secret_in_the_configuration_stops_the_build(k8s_image, tmp_path):
+    project = shutil.copytree(k8s_image.project, tmp_path / "project")
+    (project / "conf/base/parameters_api.yml").write_text(f"token: {SECRET}\n")
+    with pytest.raises(AssertionError, match="parameters_api.yml:1: token is not a reference"):
+        build(project, "localhost/not-built")
 
 
 @pytest.mark.slow

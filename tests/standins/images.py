@@ -9,6 +9,8 @@ import os
 import re
 import shutil
 import subprocess
+import tarfile
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,13 +20,13 @@ import pytest
 from cookiecutter.main import cookiecutter
 
 from compose import ROOT
+from tests.standins.planted import SECRET
 
 FOLDER = ROOT / "tests" / "standins" / "image"
 ENVIRONMENT = {**os.environ, "CONTAINERS_CONF": str(FOLDER / "containers.conf")}
 BUILD = ("--network=host", "--pull=never", "--format=docker")
 K8S = "spaceflights-k8s"
 PACKAGE = "image_demo"
-SECRET = "planted-secret"
 PLANTED = (
     ".env",
     ".git/config",
@@ -98,6 +100,24 @@ def build(project: Path, name: str, *options: str, dockerfile: str = "Dockerfile
         fcntl.flock(lock, fcntl.LOCK_EX)  # builds side by side would not find each other's layers
         run(FOLDER / "make_base.sh", base)
         return run("podman", "build", *BUILD, *options, file, f"--tag={name}", project)
+
+
+def context(project: Path) -> set[str]:
+    """List the files that `COPY . .` in a project's Dockerfile would copy."""
+    name = f"localhost/context-test:{uuid4().hex}"
+    try:
+        recipe = ("FROM scratch", "COPY . /project")
+        with tempfile.TemporaryDirectory() as folder:
+            path, archive = Path(folder, "Dockerfile"), Path(folder, "image.tar")
+            path.write_text("\n".join(recipe))
+            run("podman", "build", "--quiet", f"--file={path}", f"--tag={name}", project)
+            container = run("podman", "create", name, "none").strip()
+            run("podman", "export", f"--output={archive}", container)
+            run("podman", "rm", container)
+            with tarfile.open(archive) as tar:
+                return {each.name.removeprefix("project/") for each in tar if each.isfile()}
+    finally:
+        remove(name)
 
 
 def remove(name: str) -> None:

@@ -91,19 +91,19 @@ azure_storage_file_datalake azure_storage_file_share azure_synapse_artifacts azu
 babel backoff backports_zstd base64 bcrypt bdb beautifulsoup4 billiard binaryornot binascii binhex
 bisect bitarray black bleach blinker boto3 botocore break bs4 build builtins bz2 cachelib
 cachetools cadwyn calendar capi_param_builder_python cassandra_driver cattrs celery certifi cffi
-cffi_gen_src cgi cgitb chardet charset_normalizer chunk ciso8601 class click click_didyoumean
-click_plugins click_repl clickhouse_connect cloudpickle cluster cmath cmd code codecs codeop cohere
-collections colorama colorful colorlog colorsys com0 com1 com2 com3 com4 com5 com6 com7 com8 com9
-comm compileall compression con concurrent conf configparser confluent_kafka contextlib contextvars
-continue contourpy cookiecutter copy copyreg cprofile crcmod_plus cron_descriptor croniter crypt
-cryptography csv ctypes curl curlify curses cycler daemon dags darabonba_core data
-databricks_sql_connector dataclasses dataclasses_json datadog datetime dateutil db_dtypes dbm
-debugpy decimal decorator def defusedxml del deploy deprecated deprecation difflib dill dis distlib
-distro distutils dns dnspython docker docopt docstring_parser doctest dotenv durationpy dynaconf
-ecdsa elastic_transport elasticsearch elif else email email_validator encodings ensurepip
-entrypoints enum errno et_xmlfile eventlet events except executing f2py facebook_business fastapi
-fastapi_cli fastavro fastcore fastjsonschema fastuuid faulthandler fcntl filecmp fileinput filelock
-finally flask flask_appbuilder flask_babel flask_bcrypt flask_caching flask_jwt_extended
+cffi_gen_src cgi cgitb chardet charset_normalizer check_secrets chunk ciso8601 class click
+click_didyoumean click_plugins click_repl clickhouse_connect cloudpickle cluster cmath cmd code
+codecs codeop cohere collections colorama colorful colorlog colorsys com0 com1 com2 com3 com4 com5
+com6 com7 com8 com9 comm compileall compression con concurrent conf configparser confluent_kafka
+contextlib contextvars continue contourpy cookiecutter copy copyreg cprofile crcmod_plus
+cron_descriptor croniter crypt cryptography csv ctypes curl curlify curses cycler daemon dags
+darabonba_core data databricks_sql_connector dataclasses dataclasses_json datadog datetime dateutil
+db_dtypes dbm debugpy decimal decorator def defusedxml del deploy deprecated deprecation difflib
+dill dis distlib distro distutils dns dnspython docker docopt docstring_parser doctest dotenv
+durationpy dynaconf ecdsa elastic_transport elasticsearch elif else email email_validator encodings
+ensurepip entrypoints enum errno et_xmlfile eventlet events except executing f2py facebook_business
+fastapi fastapi_cli fastavro fastcore fastjsonschema fastuuid faulthandler fcntl filecmp fileinput
+filelock finally flask flask_appbuilder flask_babel flask_bcrypt flask_caching flask_jwt_extended
 flask_limiter flask_login flask_session flask_sqlalchemy flask_wtf flower fluent fluent_logger
 fnmatch fonttools for fractions from frozenlist fsspec ftplib functools future gc gcloud_aio_auth
 gcloud_aio_bigquery gcloud_aio_storage gcsfs genai_prices genericpath geomet getopt getpass gettext

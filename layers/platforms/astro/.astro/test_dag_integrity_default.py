@@ -1,8 +1,10 @@
-"""Run by `astro dev parse` and `astro deploy`: every DAG loads."""
+"""Run by `astro dev parse` and `astro deploy`: every DAG loads, and no secret leaves."""
 
 from pathlib import Path
 
 import pytest
+
+import check_secrets
 
 try:
     from airflow.dag_processing.dagbag import DagBag
@@ -21,3 +23,7 @@ def test_dags_load():
     }
     if errors:
         pytest.fail("\n".join(f"{file}: {error}" for file, error in errors.items()))
+
+
+def test_no_secret_leaves_this_machine():
+    check_secrets.main()

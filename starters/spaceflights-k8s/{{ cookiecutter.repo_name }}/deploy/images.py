@@ -31,6 +31,7 @@ def image() -> None:
     Their references NAME:TAG name the content: what has not changed is not rolled out again.
     """
     require(engine())
+    show(sys.executable, "check_secrets.py")
     values = Path("deploy/values.yaml").read_text()
     [airflow] = re.findall(r'^airflowVersion: "?([^"\s]+)', values, re.MULTILINE)
     built = {}

@@ -15,25 +15,24 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from itertools import chain, product
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import yaml
 from kedro.framework.project import settings
 from kedro.framework.startup import bootstrap_project
 
+import check_secrets
 from mwaa.configuration import config_loader, storage
 from mwaa.sources import BUNDLE, PROJECT, files, fingerprint, size
 
 PLUGINS_ON_MWAA = "/usr/local/airflow/plugins"
-# As ${other.key} or ${resolver:argument,...}, but without a default, which may be a secret.
-REFERENCE = re.compile(
-    r"\$\{((oc\.env|globals|runtime_params):[^{},]+|(?!oc\.|globals:|runtime_params:)[^{}]+)\}"
-)
+# The kinds of files that MWAA gets.
+KINDS = re.compile(r"(\.(csv|html|j2|jinja2?|json|md|py|sql|toml|txt|whl|ya?ml)|airflowignore)$")
 
 
 def main() -> None:
     """Write dist/mwaa/ anew, or leave it as it was and say why."""
+    check_secrets.main()
     bucket, _ = storage()
     sources = fingerprint()
     package = bootstrap_project(PROJECT).package_name
@@ -74,10 +73,8 @@ def main() -> None:
 
 def read(folder: str) -> dict[str, bytes]:
     """Read the files below a folder of the project."""
-    return {
-        name: references(f"{folder}/{name}", path.read_bytes())
-        for name, path in files(PROJECT / folder)
-    }
+    found = files(PROJECT / folder)
+    return {name: path.read_bytes() for name, path in found if KINDS.search(name)}
 
 
 def read_configuration() -> dict[str, bytes]:
@@ -93,40 +90,15 @@ def read_configuration() -> dict[str, bytes]:
     for folder, pattern in product(folders, chain(*patterns.values())):
         found |= set(fsspec.filesystem("file").glob(f"{folder}/{pattern}"))
     return {
-        f"conf/{name}": references(f"conf/{name}", path.read_bytes())
+        f"conf/{name}": without_comments(path) if "credentials" in name else path.read_bytes()
         for name, path in files(conf)
         if str(path) in found and path.suffix in (".yml", ".yaml", ".json")
     }
 
 
-def references(name: str, content: bytes) -> bytes:
-    """Let a file of credentials pass without its comments, and any other file as it is.
-
-    Raises:
-        SystemExit: a value is not a reference such as ${oc.env:KEY}; with the file and the key.
-    """
-    if name.endswith(".py") or not any(part.startswith("credentials") for part in name.split("/")):
-        return content
-    try:
-        loaded = yaml.safe_load(content)
-    except (UnicodeDecodeError, yaml.YAMLError):
-        loaded = "not read"
-    for key in plain_values(loaded):
-        where = f"the value of {key}" if key else "its content"
-        sys.exit(
-            f"No bundle: {name}: {where} is not a reference. Move it to conf/local, or to an "
-            "Airflow connection that ${airflow.connection:ID,FIELD} names."
-        )
-    return str(yaml.safe_dump(loaded)).encode()
-
-
-def plain_values(node: Any, key: str = "") -> Iterator[str]:
-    """Find the keys, joined by dots, whose values are no references."""
-    if isinstance(node, dict | list):
-        for name, value in node.items() if isinstance(node, dict) else enumerate(node):
-            yield from plain_values(value, f"{key}.{name}".lstrip("."))
-    elif node is not None and not REFERENCE.fullmatch(str(node)):
-        yield key
+def without_comments(path: Path) -> bytes:
+    """Read a YAML file without its comments, which may tell a secret."""
+    return str(yaml.safe_dump(yaml.safe_load(path.read_bytes()))).encode()
 
 
 def build_wheel() -> tuple[str, dict[str, bytes]]:
@@ -143,8 +115,7 @@ def build_wheel() -> tuple[str, dict[str, bytes]]:
             sys.exit(f"No bundle: the wheel cannot be built.\n{built.stdout}{built.stderr}")
         [path] = Path(folder).glob("*.whl")
         with zipfile.ZipFile(path) as wheel:
-            names = wheel.namelist()
-            return path.name, {name: references(f"src/{name}", wheel.read(name)) for name in names}
+            return path.name, {name: wheel.read(name) for name in wheel.namelist()}
 
 
 def archive(content: Mapping[str, bytes]) -> bytes:

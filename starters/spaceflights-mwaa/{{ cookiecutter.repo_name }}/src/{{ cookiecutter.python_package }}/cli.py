@@ -4,12 +4,15 @@ from importlib.util import find_spec
 
 import click
 
+from .package import package
+
 
 @click.group()
 def cli() -> None:
     """This project's own commands."""
 
 
+cli.add_command(package)
 if find_spec("kedro_airflow"):  # installed only where DAGs are written
     from .airflow_dag.create import airflow
 
