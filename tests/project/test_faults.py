@@ -100,7 +100,6 @@ ENVIRONMENT = {  # how soon the tasks of a dead scheduler run again, and all oth
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
-    "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "15",  # goes on soon, and waits 3 minutes
 }
 
 
