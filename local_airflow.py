@@ -98,7 +98,7 @@ class LocalAirflow:
             start_new_session=True,
         )
         try:
-            self._wait_until_healthy()
+            self.wait_until_healthy()
         except BaseException:
             self.__exit__()
             raise
@@ -117,7 +117,12 @@ class LocalAirflow:
         except ProcessLookupError:
             self.process.wait()
 
-    def _wait_until_healthy(self, seconds: int = 180) -> None:
+    def wait_until_healthy(self, seconds: int = 180) -> None:
+        """Wait until all servers are there, and log in.
+
+        Raises:
+            RuntimeError: one of them is not, in that time.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
             time.sleep(0.5)

@@ -278,6 +278,13 @@ def test_laptop_leaves_half_a_gigabyte_of_four_for_a_task_and_the_cluster(files,
     assert [each["enabled"] for each in groomers] == [False, False]
 
 
+def test_oldest_logs_are_removed_before_the_disk_is_full(files):
+    values = files[None]
+    parts = [values["scheduler"], values["dagProcessor"], values["triggerer"]]
+    parts.append(values["workers"]["celery"])
+    assert {part["logGroomerSidecar"]["maxSizePercent"] for part in parts} == {80}
+
+
 def test_password_that_begins_like_an_option_is_a_password(files, tmp_path):
     recorder = tmp_path / "airflow"
     recorder.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')

@@ -5,25 +5,25 @@ FAULTS kills tasks when half of a file is on the disk. Needs root, to mount a fu
 
 import json
 import re
-import subprocess
 import time
 from pathlib import Path
 from urllib.parse import quote
 
-import psutil
 import pytest
 
-from local_airflow import LocalAirflow
-from tests.conftest import BIN, answers, edit, kedro_new, run
+from tests.airflow_settings import of_platform
+from tests.conftest import answers, edit, kedro_new, run
 from tests.processes import kill
 from tests.project.test_airflow import of_airflow, of_kedro, version_of
+from tests.standins.restarting_airflow import RestartingAirflow
 
 pytestmark = pytest.mark.slow
 
 FAULTS = '''
 """Kill or hold the tasks that save a dataset once half of its file is on the disk.
 
-A DAG run's parameter `faults` says what to do, and how many times: {dataset: [kill, 1]}.
+A DAG run's parameter `faults` says what to do, and how many times: {dataset: [kill, 1]}. A number
+instead of `kill` is the seconds to hold.
 """
 
 import json
@@ -66,7 +66,7 @@ class Faults:
             note.with_suffix(".part").rename(note)
             if kind == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
-            time.sleep(300)
+            time.sleep(kind)
             return half + write(file, data[half:])
 
         LocalFileOpener.write = write_half
@@ -100,10 +100,6 @@ ENVIRONMENT = {  # how soon the tasks of a dead scheduler run again, and all oth
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
-    # A task that starts before the API server is back waits for it. By default it fails in 4 to
-    # 15 s, and on a slow machine the scheduler is back that much earlier.
-    "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "180",
-    "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "2",
 }
 
 
@@ -135,13 +131,13 @@ def project(template, tmp_path_factory):
 @pytest.fixture(scope="module")
 def environment(project, postgresql):
     plugins = {"AIRFLOW__CORE__PLUGINS_FOLDER": str(project / "plugins")}
-    return ENVIRONMENT | plugins | postgresql.database()
+    return of_platform("astro") | ENVIRONMENT | plugins | postgresql.database()
 
 
 @pytest.fixture(scope="module")
 def airflow(project, environment, tmp_path_factory):
     home = tmp_path_factory.mktemp("airflow")
-    with LocalAirflow(home, project / "dags", environment=environment) as airflow:
+    with RestartingAirflow(home, project / "dags", environment) as airflow:
         yield airflow
 
 
@@ -297,34 +293,46 @@ def test_run_on_a_full_disk_fails_with_one_error_and_succeeds_once_there_is_spac
         run("umount", "--lazy", disk, cwd=project)
 
 
+def test_runs_outlive_twenty_seconds_without_the_api_server_and_use_no_retry(
+    airflow, project, expected
+):
+    """By default what a task asks for fails after at most 15 s."""
+    during = airflow.trigger("other", {"faults": {"test_features": [5, 1]}})
+    throughout = airflow.trigger("other", {"faults": {"test_features": [30, 1]}})
+    for run_id in (during, throughout):
+        wait_for_note(project, run_id, "test_features.0")
+    with airflow.without("api-server"):
+        time.sleep(20)
+    for run_id in (during, throughout):
+        assert wait(airflow, run_id) == "success"
+        assert set(tries(airflow, run_id).values()) == {("success", 1)}
+        assert of_airflow(project, run_id) == expected
+
+
+def test_run_goes_on_after_a_restart_of_the_database(airflow, project, expected, postgresql):
+    run_id = airflow.trigger("other", {"faults": {"test_features": [10, 1]}})
+    wait_for_note(project, run_id, "test_features.0")
+    postgresql.restart()
+    airflow.wait_until_healthy()
+    assert wait(airflow, run_id) == "success"
+    assert set(tries(airflow, run_id).values()) == {("success", 1)}
+    assert of_airflow(project, run_id) == expected
+
+
 def test_run_survives_the_death_of_its_scheduler_and_then_of_all_of_airflow(
     airflow, environment, project, expected
 ):
     """The last test: Airflow is dead after it."""
-    faults = {name: ["hold", 1] for name in ("test_features", "model")}
+    faults = {name: [300, 1] for name in ("test_features", "model")}
     run_id = airflow.trigger("other", {"faults": faults})
     wait_for_note(project, run_id, "test_features.0")
-    servers = psutil.Process(airflow.process.pid).children()
-    [scheduler] = [server for server in servers if "scheduler" in server.cmdline()]
-    kill(scheduler)
-    with (airflow.home / "scheduler.log").open("w") as log:
-        restarted = subprocess.Popen(
-            [BIN / "airflow", "scheduler"],
-            cwd=airflow.cwd,
-            env=airflow.environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        wait_for_note(project, run_id, "model.0")
-    finally:
-        kill(restarted, airflow.process)
-        restarted.wait()
+    airflow.kill("scheduler")
+    wait_for_note(project, run_id, "model.0")
+    kill(airflow.process)
     model = notes(project, run_id)["model.0"]
     assert [path.stat().st_size for path in unfinished(project)] == [model["size"]]
     assert not place(model).exists()
-    with LocalAirflow(airflow.home, project / "dags", environment=environment) as airflow:
+    with RestartingAirflow(airflow.home, project / "dags", environment) as airflow:
         assert wait(airflow, run_id) == "success"
         tried = tries(airflow, run_id)
         assert tried["split_data_node"] == tried["train_model_node"] == ("success", 2)

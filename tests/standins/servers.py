@@ -154,6 +154,13 @@ class PostgreSQL(Server):
         self.process.wait()
         shutil.rmtree(self.folder)
 
+    def restart(self, seconds: float = 0) -> None:
+        """Stop it in good order, though its clients are connected, and start it again later."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait()
+        time.sleep(seconds)
+        super().__enter__()
+
     def database(self) -> dict[str, str]:
         """Create an empty database, and return the variable that points Airflow to it."""
         name = f"airflow_{secrets.token_hex(4)}"
