@@ -17,6 +17,9 @@ test: .venv/test ## Run all tests (as root, on Debian: installs podman, PostgreS
 test-fast: .venv/test ## Run the tests that take seconds and do not need root
 	.venv/bin/python -m pytest -m "not slow"
 
+mutants: .venv/test ## Tell which small mistakes the fast tests notice (OPTIONS=--slow: all tests)
+	.venv/bin/python tests/mutants.py $(OPTIONS)
+
 lint: .venv/test ## Run the checks of a commit: ruff, mypy, and whether starters/ is up to date
 	.venv/bin/pre-commit run --all-files
 
@@ -40,4 +43,4 @@ bench: .venv/test ## Measure creating projects, reading DAG files and running DA
 	@$(UV) install --quiet --compile-bytecode --group $(notdir $@) $(ALSO)
 	@touch $@
 
-.PHONY: help demo test test-fast lint starters docs bench
+.PHONY: help demo test test-fast lint mutants starters docs bench

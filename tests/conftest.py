@@ -83,6 +83,7 @@ def metrics(project: Path) -> dict:
     return json.loads(path.read_text())
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests in one process that share an installed project, or else a file."""
     for item in items:
