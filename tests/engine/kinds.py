@@ -6,6 +6,7 @@ import pickle
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -90,9 +91,15 @@ class Fault:
 FAULT = Fault()
 
 
-def patch(opened: type) -> None:
-    write = opened.write
-    opened.write = lambda file, data: FAULT.write(lambda part: write(file, part), bytes(data))
+@cache
+def count_what_is_written() -> None:
+    """Let all files of fsspec tell FAULT what is written to them."""
+    for opened in (LocalFileOpener, AbstractBufferedFile):
+        opened.write = counted(opened.write)
+
+
+def counted(write: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda file, data: FAULT.write(lambda part: write(file, part), bytes(data))
 
 
 def second(move: Callable[..., Any], instead: Callable[[], None]) -> Callable[..., Any]:
@@ -261,8 +268,7 @@ def save(
             kept.mv = second(kept.mv, die)
     elif fault:
         FAULT.at, FAULT.happen = size // 2, {"killed": die, "error": fail, "waits": wait}[fault]
-    for opened in (LocalFileOpener, AbstractBufferedFile):
-        patch(opened)
+    count_what_is_written()
     kind = KINDS[name]
 
     def generate() -> Iterator[Any]:
@@ -280,6 +286,17 @@ def load(name: str, root: str, runner: Callable[[], SequentialRunner] = task_run
     node = Node(lambda data: loaded.append(comparable(data)), "data", None, name="node")
     runner().run(Pipeline([node]), catalog(kind.reads or kind.entry, root))
     return loaded[0]
+
+
+def in_turn(name: str, root: str, *steps: int | str) -> list[Any]:
+    """Save what is made of a seed, or load it, step by step; an error does not end it."""
+    found = []
+    for step in steps:
+        try:
+            found.append(load(name, root) if step == "load" else save(name, root, step))
+        except Exception as error:
+            found.append(DatasetError(str(error)))
+    return found
 
 
 def without_airflow(name: str, root: str, seeds: list[int]) -> Any:

@@ -66,14 +66,18 @@ def test_settings_reach_the_dag():
 
 
 def test_documentation_shows_docstrings_inputs_and_outputs():
-    dag = create(Task("clean", [Node("clean", ["raw"], ["table"], doc="Clean it.\n\nTwice.")]))
+    dag = create(
+        Task("clean", [Node("clean", ["raw"], ["table"], doc="Clean it.\n\nTwice.")]),
+        Task("train", [Node("train", ["table"], ["model"])], after=["clean"]),
+    )
     assert dag.get_task("clean").doc_md == (
         "### clean\n\nClean it.\n\nTwice.\n\n- inputs: `raw`\n- outputs: `table`"
     )
     assert dag.doc_md == (
         "Kedro pipeline `__default__` of `flights`, environment `airflow`.\n\n"
-        "- reads: `raw`\n- leaves: `table`\n\n"
-        "| node | inputs | outputs |\n|---|---|---|\n| clean | `raw` | `table` |"
+        "- reads: `raw`\n- leaves: `model`\n\n"
+        "| node | inputs | outputs |\n|---|---|---|\n"
+        "| clean | `raw` | `table` |\n| train | `table` | `model` |"
     )
 
 

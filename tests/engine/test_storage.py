@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from kedro.io import DatasetError
 
-from tests.engine.kinds import KINDS, in_a_process, load, save, without_airflow
+from tests.engine.kinds import KINDS, in_a_process, in_turn, save, without_airflow
 from tests.standins.servers import S3Server
 
 pytestmark = pytest.mark.slow
@@ -30,8 +30,8 @@ class Place:
         given = (name, self.root, seed, fault, size, self.note)
         return in_a_process(self.environment, save, *given)
 
-    def load(self, name):
-        return in_a_process(self.environment, load, name, self.root)
+    def in_turn(self, name, *steps):
+        return in_a_process(self.environment, in_turn, name, self.root, *steps)
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +67,8 @@ def expected(tmp_path_factory):
 
 @on_all
 def test_second_run_or_cleared_task_replaces_what_the_first_saved(name, place, expected):
-    for seeds in ([1], [1, 2]):
-        assert isinstance(place.save(name, seeds[-1]), int)
-        assert place.load(name) == expected(name, *seeds)
+    _, first, _, second = place.in_turn(name, 1, "load", 2, "load")
+    assert (first, second) == (expected(name, 1), expected(name, 1, 2))
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +100,9 @@ def test_dataset_of_a_task_that_ends_halfway_is_the_old_one_or_none(
         place.save(name, 1)
     ended = place.save(name, 2, fault, bytes_in_all)
     assert ended == "killed" if fault == "killed" else "halfway" in str(ended)
-    found = place.load(name)
-    assert found == expected(name, 1) if shared else is_none(found)
-    assert isinstance(place.save(name, 3), int)
-    assert place.load(name) == expected(name, *[1, 3] if shared else [3])
+    left, _, retried = place.in_turn(name, "load", 3, "load")
+    assert left == expected(name, 1) if shared else is_none(left)
+    assert retried == expected(name, *[1, 3] if shared else [3])
 
 
 FOLDERS = [case for case in PLACES if {"plots", "partitions", "incremental"} & set(case[0].split())]
@@ -116,9 +114,8 @@ def test_folder_of_a_task_that_is_killed_between_two_files_is_refused_until_it_i
 ):
     place.save(name, 1)
     assert place.save(name, 2, "killed between two files") == "killed"
-    assert "is not complete: the task that saves it" in str(place.load(name))
-    assert isinstance(place.save(name, 3), int)
-    found = place.load(name)
+    refused, _, found = place.in_turn(name, "load", 3, "load")
+    assert "is not complete: the task that saves it" in str(refused)
     of_2 = {
         key: found.pop(key)
         for key in expected(name, 2).keys() - expected(name, 1, 3).keys()
@@ -140,12 +137,12 @@ def test_dataset_on_a_full_disk_is_the_old_one_or_none_until_there_is_room(
     filler = small_disk / "filler"
     free = shutil.disk_usage(small_disk).free
     filler.write_bytes(bytes(free - bytes_in_all // 2))
-    assert "No space left" in str(place.save(name, 2))
-    found = place.load(name)
-    assert found == expected(name, 1) if shared else is_none(found)
+    full, left = place.in_turn(name, 2, "load")
+    assert "No space left" in str(full)
+    assert left == expected(name, 1) if shared else is_none(left)
     filler.unlink()
-    assert isinstance(place.save(name, 3), int)
-    assert place.load(name) == expected(name, *[1, 3] if shared else [3])
+    _, retried = place.in_turn(name, 3, "load")
+    assert retried == expected(name, *[1, 3] if shared else [3])
 
 
 @pytest.mark.parametrize("name", [name for name, place in PLACES if place == "s3"])
@@ -166,10 +163,9 @@ def test_dataset_whose_store_goes_away_is_the_old_one_or_none_until_it_comes_bac
         place.note.unlink()
         assert isinstance(saved.result(), Exception)
     server.__enter__()
-    found = place.load(name)
-    assert found == expected(name, 1) if shared else is_none(found)
-    assert isinstance(place.save(name, 3), int)
-    assert place.load(name) == expected(name, *[1, 3] if shared else [3])
+    left, _, retried = place.in_turn(name, "load", 3, "load")
+    assert left == expected(name, 1) if shared else is_none(left)
+    assert retried == expected(name, *[1, 3] if shared else [3])
 
 
 @pytest.fixture

@@ -728,7 +728,7 @@ with DAG("space_flights"):
 class AirflowWithPassword(LocalAirflow):
     """Asks for the password, unlike the demo's."""
 
-    def _wait_until_healthy(self, seconds: int = 180) -> None:
+    def wait_until_healthy(self, seconds: int = 180) -> None:
         deadline = time.monotonic() + seconds
         parts = ("scheduler", "dag_processor")
         while time.monotonic() < deadline and self.process.poll() is None:

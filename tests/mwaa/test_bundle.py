@@ -104,6 +104,7 @@ def test_bundle_has_the_wheel_the_configuration_and_the_dags(created):
         "dags/space_flights_airflow/kedro_internals.py",
         "dags/space_flights_airflow/model.py",
         "dags/space_flights_airflow/run.py",
+        "dags/space_flights_airflow/storage.py",
         DAG,
         "plugins.zip",
         "plugins.zip/conf-space_flights.zip",

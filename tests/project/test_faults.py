@@ -246,7 +246,7 @@ def test_half_written_file_of_a_failed_run_is_never_read(airflow, project, expec
     found = notes(project, run_id)
     last = found[f"{dataset}.1"]
     assert found.keys() == {f"{dataset}.0", f"{dataset}.1"}
-    assert [path.stat().st_size for path in unfinished(project)] == [last["size"]]
+    assert last["size"] in [path.stat().st_size for path in unfinished(project)]
     assert not place(last).exists()
 
     counted = ("failed" if dataset == "test_features" else "success", 1)

@@ -68,3 +68,11 @@ def test_half_saved_version_is_removed_and_a_retry_saves_it(project):
     [path] = project.glob("data/08_reporting/metrics.json/*/*")
     assert json.loads(path.read_text())["accuracy"] > 0.9
     assert list(project.glob("data/02_intermediate/**/*unfinished*")) == []
+
+
+def test_relative_paths_in_a_task_start_in_the_projects_folder(project):
+    nodes = project / "src" / "space_flights" / "pipelines" / "data_science" / "nodes.py"
+    edit(nodes, '{"accuracy": accuracy}', '{"folder": __import__("os").getcwd()}')
+    run_dag(project)
+    [path] = project.glob("data/08_reporting/metrics.json/*/*")
+    assert json.loads(path.read_text()) == {"folder": str(project)}
