@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from hypothesis import HealthCheck, settings
+from slugify import slugify
 
 import tests.linked  # noqa: F401
 from compose import STARTERS
@@ -196,11 +197,10 @@ def no_network(tmp_path_factory) -> Path:
 
 def answers(name: str = NAME) -> dict[str, str]:
     """The answers of a user who gives this name and keeps all defaults."""
-    name = name.strip()
     return {
-        "project_name": name,
-        "repo_name": name.replace(" ", "-").replace("_", "-").lower(),
-        "python_package": name.replace(" ", "_").replace("-", "_").lower(),
+        "project_name": name.strip(),
+        "repo_name": slugify(name),
+        "python_package": slugify(name, separator="_"),
     }
 
 
