@@ -5,9 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,7 +30,7 @@ settings.load_profile("tests")
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 NAME = "Space Flights"
-NOT_INHERITED = ("AIRFLOW", "KEDRO", "MAKE", "PYTHONDONTWRITEBYTECODE")
+NOT_INHERITED = ("AIRFLOW", "KEDRO", "MAKE", "PYTEST", "PYTHONDONTWRITEBYTECODE")
 ENVIRONMENT = {
     **{key: value for key, value in os.environ.items() if not key.startswith(NOT_INHERITED)},
     "DO_NOT_TRACK": "1",
@@ -68,7 +70,19 @@ def venv(folder: Path, *requirements: object, python: object = sys.executable) -
     run("uv", "venv", "--quiet", "--python", python, folder, cwd=ROOT)
     if requirements:
         run("uv", "pip", "install", "--quiet", "--python", folder, *requirements, cwd=ROOT)
+        share_byte_code(Path(sysconfig.get_path("purelib")), *folder.glob("lib/*/site-packages"))
     return folder / "bin"
+
+
+def share_byte_code(ours: Path, theirs: Path) -> None:
+    """Link our byte code to an environment, where Python uses it if the sources are the same."""
+    for path in ours.rglob("__pycache__"):
+        target = theirs / path.relative_to(ours)
+        if target.parent.is_dir() and not target.exists():
+            with suppress(OSError):  # on another disk
+                target.mkdir()
+                for file in path.iterdir():
+                    os.link(file, target / file.name)
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -86,10 +100,11 @@ def metrics(project: Path) -> dict:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests in one process that share an installed project, or else a file."""
+    """Keep tests in one process that share an installed project, or else a file and a starter."""
     for item in items:
         params = item.callspec.params if hasattr(item, "callspec") else {}
-        item.add_marker(pytest.mark.xdist_group(params.get("created", item.location[0])))
+        file = f"{item.location[0]} {params.get('starter', '')}"
+        item.add_marker(pytest.mark.xdist_group(params.get("created", file)))
 
 
 @pytest.fixture(params=STARTERS)
