@@ -245,6 +245,7 @@ def test_other_executors_run_the_task_themselves(pods, monkeypatch):
     assert not task.executor_config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runner", ["pod", "executor"])
 def test_reading_the_dag_imports_nothing_of_kubernetes(project, runner):
     code = "import runpy, sys; runpy.run_path(sys.argv[1]); print(*sys.modules)"

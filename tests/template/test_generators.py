@@ -74,8 +74,7 @@ def cases():
     """Every way for every starter: for one it is started as a user would, for the others forked."""
     for starter in STARTERS:
         for way in WAYS:
-            fast = starter == STARTED or way == by_copier
-            marks = () if fast else pytest.mark.slow
+            marks = () if starter == STARTED else pytest.mark.slow
             yield pytest.param(way, starter, id=f"{starter}-{way.__name__}", marks=marks)
 
 
