@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent
 EXAMPLES = {
     "iris": "Classify iris flowers",
     "spaceflights": "Predict the price of spaceflights, with plots",
+    "empty": "Your own pipelines, without an example",
 }
 PLATFORMS = {"astro": "Astro (Astronomer)", "mwaa": "Amazon MWAA", "k8s": "Kubernetes"}
 STARTERS = {
@@ -26,6 +27,9 @@ STARTERS = {
     "spaceflights-astro": ("spaceflights", "astro"),
     "spaceflights-mwaa": ("spaceflights", "mwaa"),
     "spaceflights-k8s": ("spaceflights", "k8s"),
+    "airflow-astro": ("empty", "astro"),
+    "airflow-mwaa": ("empty", "mwaa"),
+    "airflow-k8s": ("empty", "k8s"),
 }
 PROJECT = "{{ cookiecutter.repo_name }}"
 CACHES = {"__pycache__", ".ruff_cache"}

@@ -27,6 +27,12 @@ settings.load_profile("tests")
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 NAME = "Space Flights"
+# The starters without an example, and those with one that has all that they install.
+EMPTY = {
+    name: f"spaceflights-{platform}"
+    for name, (example, platform) in STARTERS.items()
+    if example == "empty"
+}
 NOT_INHERITED = ("AIRFLOW", "KEDRO", "MAKE", "PYTHONDONTWRITEBYTECODE")
 ENVIRONMENT = {
     **{key: value for key, value in os.environ.items() if not key.startswith(NOT_INHERITED)},
@@ -88,7 +94,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests in one process that share an installed project, or else a file."""
     for item in items:
         params = item.callspec.params if hasattr(item, "callspec") else {}
-        item.add_marker(pytest.mark.xdist_group(params.get("created", item.location[0])))
+        group = params.get("created", item.location[0])
+        item.add_marker(pytest.mark.xdist_group(EMPTY.get(group, group)))
 
 
 @pytest.fixture(params=STARTERS)
