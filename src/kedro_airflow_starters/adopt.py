@@ -44,6 +44,11 @@ cli.add_command(airflow)  # `kedro airflow create` then writes this project's ki
 
 # Reads the references to Airflow's connections and variables in conf/airflow/credentials.yml.
 CONFIG_LOADER_CLASS = AirflowConfigLoader""",
+    "pyproject.toml": """[tool.pytest.ini_options]
+pythonpath = [".", "SOURCE"]  # for `pytest` without make
+
+[tool.ruff]
+extend-exclude = ["dags", "PACKAGE/airflow_dag"]  # whose lines have up to 100 characters""",
 }
 UPGRADE = """This project is of Kedro {0}, and needs Kedro 1.7 to run on Airflow. Upgrade it first:
 
@@ -221,18 +226,31 @@ def make_plan(project: Project, platform: str) -> Plan:
                 and not re.fullmatch(not_added, name)
             ):
                 plan.by_hand[name] = missing_lines(text, ours)
+    plan.theirs += sorted(in_other_starters(project) - {*plan.theirs, *plan.add})
     if project.package.parent != Path("src"):
         plan.theirs.append("src")  # an update would not find its files elsewhere
     check_conf(project, plan)
-    for file in ("cli.py", "settings.py"):
-        name = (project.package / file).as_posix()
+    for file, lines in BY_HAND.items():
+        name = file if file.endswith(".toml") else (project.package / file).as_posix()
         if name not in plan.add:
-            plan.by_hand[name] = BY_HAND[file]
+            words = lines.replace("SOURCE", project.package.parent.as_posix())
+            plan.by_hand[name] = words.replace("PACKAGE", project.package.as_posix())
     check_gitignore(project, plan)
     answers = yaml.safe_dump(origin() | project.answers(platform) | {"theirs": plan.theirs})
     first = "# copier keeps this file for `copier update`. Do not edit it.\n"
     plan.add[ANSWERS] = (0o644, (first + answers).encode())
     return plan
+
+
+def in_other_starters(project: Project) -> set[str]:
+    """Find the project's files that another platform has too, to which an update may move it."""
+    found = set()
+    for path in STARTERS.glob("airflow-*/{{*/**/*"):
+        name = "/".join(path.relative_to(STARTERS).parts[2:])
+        name = name.replace("{{ cookiecutter.python_package }}", project.package.name)
+        if path.is_file() and (project.folder / name).is_file():
+            found.add(name)
+    return found
 
 
 def join(plan: Plan, name: str, text: str | None, lines: list[str]) -> None:

@@ -195,6 +195,7 @@ def test_diff_shows_all_and_writes_nothing(create, init):
     assert "  deploy/cluster.py (" in output and "  +dag: ## Write the DAG again" in output
     assert "Dockerfile stays as it is. Add by hand:" in output
     assert "cli.add_command(airflow)" in output and "FROM python:3.12" in output
+    assert 'extend-exclude = ["dags", "src/shop/airflow_dag"]' in output
 
 
 def test_only_what_they_lack_is_joined(create, init):
@@ -334,7 +335,9 @@ def test_answers_are_those_of_copier_and_say_what_stays_theirs(create, init, mon
         "repo_name": "my-shop",
         "starter": "airflow-mwaa",
     }
-    assert {"Makefile", "README.md", "src/shop/cli.py", "requirements.txt"} <= set(theirs)
+    assert {"Dockerfile", "Makefile", "README.md", "src/shop/cli.py", "requirements.txt"} <= set(
+        theirs
+    )
     assert not {"check_secrets.py", "dags/shop_airflow/dag.py"} & set(theirs)
 
 
@@ -368,7 +371,12 @@ def test_adopted_project_is_updated_by_copier_and_keeps_its_own_files(
     assert answers["_commit"] == "v0.2.0" and "Makefile" in answers["theirs"]
     renewed = {"conf/airflow/airflow.yml", "dags/shop_airflow/dag.py", ".copier-answers.yml"}
     assert status(project) == {"M": renewed, "D": set(), "?": {"NEWS.md"}}
-    assert {n for n in OWN if files(project)[n] != before[n]} == set()
+    commit(project, "Update")
+    move = ["copier", "update", "--trust", "--defaults", "--vcs-ref=v0.2.0"]
+    run(*move, "--data=starter=airflow-k8s", cwd=project)
+    after = files(project)
+    assert "deploy/cluster.py" in after and "mwaa/bundle.py" not in after
+    assert {name for name in OWN if after[name] != before[name]} == set()
 
 
 @pytest.mark.slow
