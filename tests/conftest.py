@@ -98,7 +98,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(EMPTY.get(group, group)))
 
 
-@pytest.fixture(params=STARTERS)
+SLOW_IF_EMPTY = [
+    pytest.param(name, marks=pytest.mark.slow) if name in EMPTY else name for name in STARTERS
+]
+
+
+@pytest.fixture(params=SLOW_IF_EMPTY)
 def starter(request) -> str:
     return request.param
 

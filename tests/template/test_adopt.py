@@ -1,8 +1,10 @@
 """`kedro airflow-init` adds what a project needs to run on Airflow, and touches nothing else."""
 
 import importlib.util
+import json
 import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -319,6 +321,44 @@ def test_their_storage_counts_under_airflow_too(create, init):
     init(project, "--platform=mwaa")
     loader = OmegaConfigLoader(project / "conf", "airflow", base_env="base")
     assert loader["catalog"]["{any_dataset}"]["filepath"].startswith("s3://theirs/02_inter")
+
+
+@pytest.mark.parametrize(
+    "direct, expected",
+    [
+        (
+            {"url": "https://example.org/a", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+            {"_commit": "abc", "_src_path": "git+https://example.org/a"},
+        ),
+        (
+            {"url": "file:///a%20clone", "dir_info": {}},
+            {"_commit": "v9", "_src_path": "/a clone"},
+        ),
+        ({"url": "file:///a.whl", "archive_info": {}}, {"_commit": "v9"}),
+        (None, {"_commit": "v9"}),
+    ],
+    ids=["git", "folder", "wheel", "index"],
+)
+def test_answers_name_the_commit_or_else_the_release(monkeypatch, direct, expected):
+    package = SimpleNamespace(version="9", read_text=lambda name: direct and json.dumps(direct))
+    monkeypatch.setattr(adopt.importlib.metadata, "distribution", lambda name: package)
+    assert adopt.origin() == expected
+
+
+def test_without_a_repository_the_user_is_told_to_name_one(create, init, monkeypatch):
+    monkeypatch.setattr(adopt, "origin", lambda: {"_commit": "v9"})
+    said = "Before the first `copier update`, add the line `_src_path: URL` to .copier-answers.yml"
+    assert said in init(create(BLANK), "--platform=mwaa")[1]
+
+
+@pytest.mark.parametrize("answers", [None, "starter: spaceflights-mwaa\n"])
+def test_there_is_nothing_to_undo_in_a_project_that_was_not_adopted(create, init, answers):
+    project = create(BLANK | ({".copier-answers.yml": answers} if answers else {}))
+    assert init(project, "--undo") == (
+        1,
+        "Error: Nothing to undo: .copier-answers.yml has nothing of airflow-init.\n",
+    )
+    assert status(project) == {"M": set(), "D": set(), "?": set()}
 
 
 def test_answers_are_those_of_copier_and_say_what_stays_theirs(create, init, monkeypatch):

@@ -71,9 +71,13 @@ def reference(template, forks, tmp_path_factory):
 
 
 def cases():
-    """Every way for every starter: for one it is started as a user would, for the others forked."""
+    """Every way for every starter: for one it is started as a user would, for the others forked.
+
+    Those without an example are created once by each generator.
+    """
     for starter in STARTERS:
-        for way in WAYS:
+        once = [by_config, by_cookiecutter_from_the_root, by_copier]
+        for way in once if starter in EMPTY else WAYS:
             fast = starter == STARTED or (way == by_copier and starter not in EMPTY)
             marks = () if fast else pytest.mark.slow
             yield pytest.param(way, starter, id=f"{starter}-{way.__name__}", marks=marks)
