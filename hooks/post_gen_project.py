@@ -13,11 +13,12 @@ import importlib.util
 import io
 import logging
 import os
+import shlex
 import shutil
 import sys
 import types
 import warnings
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 ENV = "airflow"
@@ -98,6 +99,23 @@ def write_dag(project: Path) -> None:
         create.main([], obj=metadata, standalone_mode=False)
 
 
+def next_steps(project: Path) -> str:
+    """Say where the DAG is and how to run it, seen from where the generator was started."""
+    folder = project
+    with suppress(KeyError, ValueError):
+        folder = project.relative_to(os.environ["PWD"])
+    [dag] = project.glob(f"dags/*_{ENV}_dag.py")
+    dag_id = dag.name.removesuffix(f"_{ENV}_dag.py")
+    return "\n".join(
+        (
+            f"The Airflow DAG is {folder / 'dags' / dag.name}. Next, in a virtual environment:",
+            f"  cd {shlex.quote(str(folder))}",
+            "  make install   # the project, its tools, and Airflow",
+            f"  make airflow   # then open http://localhost:8080 and trigger {dag_id}",
+        )
+    )
+
+
 def main() -> None:
     project = Path.cwd()
     os.environ["DO_NOT_TRACK"] = "1"
@@ -115,7 +133,7 @@ def main() -> None:
     else:
         try:
             write_dag(project)
-            print("The Airflow DAG is in dags/.")
+            print(next_steps(project))
         except (Exception, SystemExit) as error:
             print(f"The DAG has not been written yet: {type(error).__name__}: {error}. {LATER}")
     for cache in list(project.rglob("__pycache__")):

@@ -5,14 +5,17 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, settings
+from slugify import slugify
 
 import tests.linked  # noqa: F401
 from compose import STARTERS
@@ -33,7 +36,7 @@ EMPTY = {
     for name, (example, platform) in STARTERS.items()
     if example == "empty"
 }
-NOT_INHERITED = ("AIRFLOW", "KEDRO", "MAKE", "PYTHONDONTWRITEBYTECODE")
+NOT_INHERITED = ("AIRFLOW", "KEDRO", "MAKE", "PYTEST", "PYTHONDONTWRITEBYTECODE")
 ENVIRONMENT = {
     **{key: value for key, value in os.environ.items() if not key.startswith(NOT_INHERITED)},
     "DO_NOT_TRACK": "1",
@@ -73,7 +76,19 @@ def venv(folder: Path, *requirements: object, python: object = sys.executable) -
     run("uv", "venv", "--quiet", "--python", python, folder, cwd=ROOT)
     if requirements:
         run("uv", "pip", "install", "--quiet", "--python", folder, *requirements, cwd=ROOT)
+        share_byte_code(Path(sysconfig.get_path("purelib")), *folder.glob("lib/*/site-packages"))
     return folder / "bin"
+
+
+def share_byte_code(ours: Path, theirs: Path) -> None:
+    """Link our byte code to an environment, where Python uses it if the sources are the same."""
+    for path in ours.rglob("__pycache__"):
+        target = theirs / path.relative_to(ours)
+        if target.parent.is_dir() and not target.exists():
+            with suppress(OSError):  # on another disk
+                target.mkdir()
+                for file in path.iterdir():
+                    os.link(file, target / file.name)
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -91,10 +106,11 @@ def metrics(project: Path) -> dict:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests in one process that share an installed project, or else a file."""
+    """Keep tests in one process that share an installed project, or else a file and a starter."""
     for item in items:
         params = item.callspec.params if hasattr(item, "callspec") else {}
-        group = params.get("created", item.location[0])
+        file = f"{item.location[0]} {params.get('starter', '')}"
+        group = params.get("created", file)
         item.add_marker(pytest.mark.xdist_group(EMPTY.get(group, group)))
 
 
@@ -208,11 +224,10 @@ def no_network(tmp_path_factory) -> Path:
 
 def answers(name: str = NAME) -> dict[str, str]:
     """The answers of a user who gives this name and keeps all defaults."""
-    name = name.strip()
     return {
-        "project_name": name,
-        "repo_name": name.replace(" ", "-").replace("_", "-").lower(),
-        "python_package": name.replace(" ", "_").replace("-", "_").lower(),
+        "project_name": name.strip(),
+        "repo_name": slugify(name),
+        "python_package": slugify(name, separator="_"),
     }
 
 

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,10 +48,12 @@ class Forks:
 
     Args:
         modules: what it imports first.
+        bin: the folder of its Python and of the scripts.
     """
 
-    def __init__(self, *modules: str) -> None:
-        self.command = [sys.executable, "-c", SERVER, *modules]
+    def __init__(self, *modules: str, bin: Path = BIN) -> None:
+        self.bin = bin
+        self.command = [bin / "python", "-c", SERVER, *modules]
 
     def __enter__(self) -> "Forks":
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -72,7 +73,7 @@ class Forks:
     ) -> subprocess.CompletedProcess:
         """Run a script, given as a path or a command's name, like `conftest.run`."""
         script, *arguments = map(str, command)
-        command = [str(BIN / script), *arguments]
+        command = [str(self.bin / script), *arguments]
         with tempfile.TemporaryDirectory() as folder:
             stdin, stdout, stderr = streams = [Path(folder, f"{number}") for number in range(3)]
             stdin.write_text(input)

@@ -77,11 +77,13 @@ class Project:
 
     def answers(self, platform: str) -> dict[str, str]:
         """The answers with which a generator would create it."""
+        from slugify import slugify
+
         name = self.name.strip()
         return {
             "project_name": name,
             "python_package": self.package.name,
-            "repo_name": re.sub("[ _]", "-", name).lower(),
+            "repo_name": slugify(name),
             "starter": f"airflow-{platform}",
         }
 

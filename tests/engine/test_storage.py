@@ -145,24 +145,39 @@ def test_dataset_on_a_full_disk_is_the_old_one_or_none_until_there_is_room(
     assert retried == expected(name, *[1, 3] if shared else [3])
 
 
-@pytest.mark.parametrize("name", [name for name, place in PLACES if place == "s3"])
-def test_dataset_whose_store_goes_away_is_the_old_one_or_none_until_it_comes_back(
-    name, server, tmp_path, expected, sizes
-):
+ON_S3 = [name for name, place in PLACES if place == "s3"]
+
+
+@pytest.fixture(scope="module")
+def outage(server, tmp_path_factory, sizes):
+    """Where each dataset is saved, and how its task ended when the store went away halfway."""
     environment = server.environment | {"AWS_MAX_ATTEMPTS": "1"}
-    place = Place(f"s3://data/{uuid4().hex}", environment, tmp_path / "note")
-    shared = KINDS[name].shared
-    bytes_in_all = sizes(name)
-    if shared:
-        place.save(name, 1)
-    with ThreadPoolExecutor() as threads:
-        saved = threads.submit(place.save, name, 2, "waits", bytes_in_all)
-        while not place.note.exists() and not saved.done():
+    notes = tmp_path_factory.mktemp("notes")
+    places = {name: Place(f"s3://data/{uuid4().hex}", environment, notes / name) for name in ON_S3}
+    for name, place in places.items():
+        if KINDS[name].shared:
+            place.save(name, 1)
+    with ThreadPoolExecutor(len(places)) as threads:
+        saved = {
+            name: threads.submit(place.save, name, 2, "waits", sizes(name))
+            for name, place in places.items()
+        }
+        while not all(places[name].note.exists() or saved[name].done() for name in ON_S3):
             time.sleep(0.01)
         server.__exit__()
-        place.note.unlink()
-        assert isinstance(saved.result(), Exception)
+        for place in places.values():
+            place.note.unlink(missing_ok=True)
     server.__enter__()
+    return {name: (places[name], saved[name].exception() or saved[name].result()) for name in ON_S3}
+
+
+@pytest.mark.parametrize("name", ON_S3)
+def test_dataset_whose_store_goes_away_is_the_old_one_or_none_until_it_comes_back(
+    name, outage, expected
+):
+    place, ended = outage[name]
+    assert isinstance(ended, Exception)
+    shared = KINDS[name].shared
     left, _, retried = place.in_turn(name, "load", 3, "load")
     assert left == expected(name, 1) if shared else is_none(left)
     assert retried == expected(name, *[1, 3] if shared else [3])

@@ -7,6 +7,7 @@ import pytest
 
 from compose import STARTERS
 from tests.conftest import EMPTY, ENVIRONMENT, answers, kedro_new, run, venv
+from tests.forks import Forks
 
 
 @pytest.fixture(scope="session")
@@ -39,15 +40,37 @@ def project(created, tmp_path):
 
 
 @pytest.fixture
-def command(created, project):
-    """Run a command from the project's environment in the project."""
+def environment(created, project):
+    """The variables of a shell with the project's environment."""
     path = f"{created[1]}:{ENVIRONMENT['PATH']}"
+    environment = ENVIRONMENT | {"PATH": path, "AIRFLOW_HOME": str(project / ".airflow")}
+    environment.pop("KEDRO_LOGGING_CONFIG")
+    return environment
 
-    def run_in_project(*words, check=True, **environment):
-        environment = (
-            ENVIRONMENT | {"PATH": path, "AIRFLOW_HOME": str(project / ".airflow")} | environment
-        )
-        environment.pop("KEDRO_LOGGING_CONFIG")
-        return run(*words, cwd=project, check=check, env=environment)
+
+@pytest.fixture
+def command(environment, project):
+    """Run a command from the project's environment in the project."""
+
+    def run_in_project(*words, check=True, **more):
+        return run(*words, cwd=project, check=check, env=environment | more)
+
+    return run_in_project
+
+
+@pytest.fixture(scope="session")
+def started(created):
+    """Kedro of the project's environment, imported with its plugins."""
+    modules = ["kedro.framework.cli.cli", "kedro_airflow.plugin", "pandas", "sklearn"]
+    with Forks(*modules, bin=created[1]) as forks:
+        yield forks
+
+
+@pytest.fixture
+def kedro(started, environment, project):
+    """Run a command of Kedro like `command`, without the seconds that Kedro takes to start."""
+
+    def run_in_project(*words, check=True):
+        return started.run("kedro", *words, cwd=project, check=check, env=environment)
 
     return run_in_project

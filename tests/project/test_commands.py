@@ -34,13 +34,12 @@ one_starter = pytest.mark.parametrize("created", ["spaceflights-astro"], indirec
     [
         "kedro airflow create",
         "kedro airflow create --target-dir=dags/ --env=airflow",  # as Kedro's tutorials have it
-        "make dag",
     ],
 )
-def test_command_in_the_tutorials_writes_the_dag_of_a_new_project(project, command, line):
+def test_command_in_the_tutorials_writes_the_dag_of_a_new_project(project, kedro, line):
     written = (project / DAG).read_text()
     (project / DAG).unlink()
-    command(*line.split())
+    kedro(*line.split()[1:])
     assert (project / DAG).read_text() == written
     assert [path.name for path in project.glob("dags/*.py")] == [Path(DAG).name]
 
@@ -62,32 +61,30 @@ def test_command_in_the_tutorials_writes_the_dag_of_a_new_project(project, comma
         ("--conf-source=other", "dags/{}_airflow_dag.py", "conf_source='other'"),
     ],
 )
-def test_each_option_of_kedro_airflow_writes_this_kind_of_dag(
-    project, command, options, file, text
-):
-    command("kedro", "airflow", "create", *options.split())
+def test_each_option_of_kedro_airflow_writes_this_kind_of_dag(project, kedro, options, file, text):
+    kedro("airflow", "create", *options.split())
     written = (project / file.format(PACKAGE)).read_text()
     assert f"from {PACKAGE}_airflow.dag import create_dag" in written
     assert text in written
 
 
 @one_starter
-def test_all_excludes_pipelines_and_an_unknown_pipeline_is_named(project, command):
-    create = ["kedro", "airflow", "create"]
-    both = command(*create, "--all", "--pipelines=reporting", check=False)
+def test_all_excludes_pipelines_and_an_unknown_pipeline_is_named(project, kedro):
+    create = ["airflow", "create"]
+    both = kedro(*create, "--all", "--pipelines=reporting", check=False)
     assert "mutually exclusive" in both.stderr and "Traceback" not in both.stderr
-    unknown = command(*create, "--pipelines=reporting,nothing", check=False)
+    unknown = kedro(*create, "--pipelines=reporting,nothing", check=False)
     assert "Pipeline nothing not found." in unknown.stderr
     assert [path.name for path in project.glob("dags/*.py")] == [Path(DAG).name]
 
 
 @one_starter
-def test_another_template_writes_its_own_dag_with_the_settings_it_reads(project, command):
+def test_another_template_writes_its_own_dag_with_the_settings_it_reads(project, command, kedro):
     settings = project / "conf" / "airflow" / "airflow.yml"
     edit(settings, "retry_delay: 1m", "retry_delay: 90s")
     edit(settings, "schedule: null", 'schedule: "@daily"')
     edit(settings, "owner: airflow", "owner: science")
-    command("kedro", "airflow", "create", f"--jinja-file={TEMPLATE}")
+    kedro("airflow", "create", f"--jinja-file={TEMPLATE}")
     written = (project / DAG).read_text()
     assert "_run_kedro_node" in written and "create_dag" not in written
     for text in (
@@ -101,23 +98,23 @@ def test_another_template_writes_its_own_dag_with_the_settings_it_reads(project,
     command("python", DAG)
 
 
-def test_new_pipeline_is_registered_runs_and_is_in_the_dag(project, command):
-    command("kedro", "pipeline", "create", "counting")
-    assert "counting" in command("kedro", "registry", "list").stdout.split()
+def test_new_pipeline_is_registered_runs_and_is_in_the_dag(project, command, kedro):
+    kedro("pipeline", "create", "counting")
+    assert "counting" in kedro("registry", "list").stdout.split()
     dataset = "iris" if (project / "data/01_raw/iris.csv").exists() else "companies"
     pipeline = project / "src" / PACKAGE / "pipelines" / "counting" / "pipeline.py"
     pipeline.write_text(COUNT.format(dataset=dataset))
-    command("kedro", "run", "--pipeline=counting")
-    command("kedro", "airflow", "create")
+    kedro("run", "--pipeline=counting")
+    kedro("airflow", "create")
     assert "[Node('count_node', " in (project / DAG).read_text()
     command("python", "-m", "pytest", "tests/dags")
 
 
-def test_catalog_and_registry_commands_know_the_project(project, command):
-    described = command("kedro", "catalog", "describe-datasets", "--env=airflow").stdout
+def test_catalog_and_registry_commands_know_the_project(kedro):
+    described = kedro("catalog", "describe-datasets", "--env=airflow").stdout
     assert "PickleDataset" in described
-    assert "{any_dataset}" in command("kedro", "catalog", "list-patterns", "--env=airflow").stdout
-    command("kedro", "registry", "describe", "__default__")
+    assert "{any_dataset}" in kedro("catalog", "list-patterns", "--env=airflow").stdout
+    kedro("registry", "describe", "__default__")
 
 
 @one_starter

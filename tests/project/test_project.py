@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -59,7 +60,7 @@ def test_no_other_project_may_have_a_name_that_the_environment_has(created):
 def test_make_help_lists_the_targets(created, command):
     listed = command("make", "help").stdout
     verbs = {line.split()[1] for line in listed.splitlines()}
-    expected = {"help", "install", "run", "test", "dag", "airflow", "package"}
+    expected = {"help", "install", "lock", "run", "test", "dag", "airflow", "package"}
     starter = created[0].parent.name
     if starter.startswith("spaceflights-mwaa"):
         assert verbs == expected | {"data", "bundle", "check", "plan", "deploy"}
@@ -67,6 +68,31 @@ def test_make_help_lists_the_targets(created, command):
         assert verbs == expected | {*"image push cluster up deploy data trigger logs down".split()}
     else:
         assert verbs == expected | {"start", "stop", "parse", "deploy"}
+
+
+@one_starter
+def test_make_install_installs_nothing_but_what_make_lock_has_pinned_by_hash(project, command):
+    def steps():
+        return command("make", "--dry-run", "install").stdout.splitlines()[1:]
+
+    python = "python -m pip install"
+    editable = f"{python} --editable . --requirement requirements-dev.txt"
+    assert [step.strip() for step in steps()] == [editable]
+    with (project / "requirements.txt").open("a") as requirements:
+        requirements.write("humanize==4.11.0\n")
+    command("make", "lock")
+    pinned = (project / "requirements.lock").read_text().split("\n")
+    blocks = "\n".join(line for line in pinned if not line.lstrip().startswith("#"))
+    packages = re.split(r"\n(?=\S)", blocks.strip())
+    assert len(packages) > 150
+    assert [package for package in packages if "--hash=sha256:" not in package] == []
+    assert any(package.startswith("humanize==4.11.0 ") for package in packages)
+    hashed = f"{python} --require-hashes --requirement requirements.lock"
+    assert steps() == [hashed, f"{editable} --no-index --no-build-isolation"]
+    command("git", "init", "--quiet")
+    assert (
+        command("git", "status", "--short", "requirements.lock").stdout == "?? requirements.lock\n"
+    )
 
 
 @one_starter

@@ -78,6 +78,7 @@ class S3Server(Server):
         listen = [f"-{name}={port}" for name, port in zip(names, ports, strict=True)]
         listen += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         limits = ["-volume.max=100", "-master.volumeSizeLimitMB=1024"]
+        limits += ["-master.electionTimeout=1s"]  # not 10: it starts again in seconds
         command = [BIN / "weed", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
         command += ["-s3", f"-s3.config={folder / 's3.json'}", *listen, *limits]
         super().__init__(command, ports[0], folder)

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import GENERATORS, ROOT, answers, cookiecutter, run
+from tests.conftest import (
+    GENERATORS,
+    ROOT,
+    answers,
+    cookiecutter,
+    copier_copy,
+    kedro_new,
+    run,
+)
 
 PRE_GEN = runpy.run_path(str(ROOT / "hooks" / "pre_gen_project.py"), run_name="hook")
 STARTER = "astro-airflow-iris"
@@ -39,8 +47,6 @@ REFUSED_NAMES = {
     "trailing-newline": "project\n",
     "slash": "../project",
     "dollar": "a $(project)",
-    "no-identifier": "projet²",
-    "non-ascii": "prévision",
     "emoji": "project 🚀",
 }
 REFUSED_ANSWERS = {
@@ -68,6 +74,53 @@ REFUSED |= {name: answers("A project") | given for name, given in REFUSED_ANSWER
 
 def derived(name: str) -> dict[str, str]:
     return answers(name) | {"project_name": name}
+
+
+@pytest.mark.parametrize(
+    "given_answers, said",
+    [
+        (derived("Click"), "project_name 'Click': click is a Python keyword, "),
+        (derived("Größe\n"), "project_name 'Größe\\n': Use at least two letters, "),
+        (answers("Fine") | {"repo_name": "Fine"}, "repo_name 'Fine': Use lower-case ASCII "),
+        (
+            answers("Fine") | {"repo_name": "nul.x"},
+            "repo_name 'nul.x': nul.x is a Python keyword, ",
+        ),
+    ],
+)
+def test_refusal_names_the_answer_as_it_was_typed_and_the_way_out(given_answers, said):
+    problem = PRE_GEN["problem"](**given_answers)
+    assert problem.startswith(said)
+    assert problem.endswith(("Choose another one.", "with a letter or digit."))
+
+
+@pytest.mark.parametrize("generator", [kedro_new, cookiecutter], ids=lambda each: each.__name__)
+@pytest.mark.parametrize(
+    "name, folder, package",
+    [
+        ("Zürich Flights", "zurich-flights", "zurich_flights"),
+        ("Straße  2 - B", "strasse-2-b", "strasse_2_b"),
+    ],
+)
+def test_folder_and_package_have_ascii_names_without_gaps(
+    generator, name, folder, package, template, forks, tmp_path
+):
+    generator(template, STARTER, tmp_path, {"project_name": name}, run=forks.run)
+    assert (tmp_path / folder / "src" / package).is_dir()
+
+
+def test_copier_leaves_no_gaps_in_names_and_refuses_letters_outside_ascii(
+    template, forks, tmp_path
+):
+    def copied(name):
+        given = answers("A  b") | {"project_name": name}
+        only = {key: given[key] for key in ("project_name", "repo_name")}
+        return copier_copy(template, STARTER, tmp_path, only, run=forks.run, check=False)
+
+    [*_, said] = copied("Zürich").stderr.strip().splitlines()
+    assert "Validation error for question 'python_package': Use at least two lower-case" in said
+    assert copied("A  b").returncode == 0
+    assert (tmp_path / "a-b" / "src" / "a_b").is_dir()
 
 
 @pytest.mark.parametrize("given_answers", REFUSED.values(), ids=REFUSED)

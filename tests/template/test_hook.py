@@ -5,7 +5,17 @@ import sys
 
 import pytest
 
-from tests.conftest import ENVIRONMENT, NAME, ROOT, answers, cookiecutter, run, venv
+from tests.conftest import (
+    ENVIRONMENT,
+    GENERATORS,
+    NAME,
+    ROOT,
+    answers,
+    cookiecutter,
+    copier_copy,
+    run,
+    venv,
+)
 
 HOOK = ROOT / "hooks" / "post_gen_project.py"
 DAG = "dags/space_flights_airflow_dag.py"
@@ -47,6 +57,22 @@ def test_dag_is_the_same_with_and_without_the_libraries(project, installed, fork
     without = (project / DAG).read_text()
     forks.run("kedro", "airflow", "create", cwd=project)
     assert (project / DAG).read_text() == without
+
+
+@pytest.mark.parametrize("generator", GENERATORS, ids=lambda generator: generator.__name__)
+def test_after_creation_the_last_lines_say_what_to_do_next(generator, template, forks, tmp_path):
+    done = generator(
+        template, "astro-airflow-iris", tmp_path, answers(), run=forks.run,
+        env=ENVIRONMENT | {"PWD": str(tmp_path)},
+    )  # fmt: skip
+    folder = tmp_path / "space-flights" if generator == copier_copy else "space-flights"
+    lines = (
+        f"The Airflow DAG is {folder}/{DAG}. Next, in a virtual environment:",
+        f"  cd {folder}",
+        "  make install   # the project, its tools, and Airflow",
+        "  make airflow   # then open http://localhost:8080 and trigger space_flights",
+    )
+    assert "\n".join(lines) in done.stdout
 
 
 def test_hook_uses_no_network_and_leaves_only_the_dag(project, tmp_path, no_network):

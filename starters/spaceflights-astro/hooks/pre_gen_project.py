@@ -201,11 +201,13 @@ def problem(**answers: str) -> str | None:
     for name, answer in answers.items():
         pattern, rule = RULES[name]
         if not re.search(pattern, answer):
-            return f"{name} {answer!a}: {rule}"
+            return f"{name} {answer!r}: {rule}"
     for name in ("repo_name", "python_package"):
         spelled = re.sub("[-_.]+", "_", answers[name])  # as pip compares names
         if {spelled, answers[name].partition(".")[0]} & set(REFUSED):
-            return f"{name} {answers[name]!a} {TAKEN}"
+            derived = re.sub(r"[\W_]+", "_", answers["project_name"]).lower() == spelled
+            typed = "project_name" if derived else name
+            return f"{typed} {answers[typed]!r}: {answers[name]} {TAKEN}"
     return None
 
 
