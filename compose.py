@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent
 EXAMPLES = {
     "iris": "Classify iris flowers",
     "spaceflights": "Predict the price of spaceflights, with plots",
+    "empty": "Your own pipelines, without an example",
 }
 PLATFORMS = {"astro": "Astro (Astronomer)", "mwaa": "Amazon MWAA", "k8s": "Kubernetes"}
 STARTERS = {
@@ -26,6 +27,9 @@ STARTERS = {
     "spaceflights-astro": ("spaceflights", "astro"),
     "spaceflights-mwaa": ("spaceflights", "mwaa"),
     "spaceflights-k8s": ("spaceflights", "k8s"),
+    "airflow-astro": ("empty", "astro"),
+    "airflow-mwaa": ("empty", "mwaa"),
+    "airflow-k8s": ("empty", "k8s"),
 }
 PROJECT = "{{ cookiecutter.repo_name }}"
 CACHES = {"__pycache__", ".ruff_cache"}
@@ -159,6 +163,11 @@ def lists() -> dict[str, str]:
             *(f"| `{name}` | {example} | {where} |" for name, (example, where) in starters.items()),
         ],
         "copier.yml": [
+            "# Git ignores these two, so an update cannot know what the user wrote there.",
+            "_exclude:",
+            *excluded("_copier_operation == 'update'", ["'.env'", "'airflow_settings.yaml'"]),
+            "  # Files of an existing project that `kedro airflow-init` left as they were.",
+            *excluded("{} in theirs | default([])", adopted()),
             "starter:",
             "  type: str",
             "  help: Which starter?",
@@ -194,6 +203,24 @@ def lists() -> dict[str, str]:
         )
         texts[file] = before + "\n".join(lines) + "\n" + after
     return texts
+
+
+def adopted() -> list[str]:
+    """List what an existing project may have itself, as paths in Jinja: not the engine."""
+    package = "{{ cookiecutter.python_package }}"
+    composed = [compose(*layers) for layers in STARTERS.values() if layers[0] == "empty"]
+    names = {name.removeprefix(f"{PROJECT}/") for files in composed for name in files}
+    engine = re.compile("hooks/|prompts.yml|cookiecutter|mwaa/|deploy/|dags/{{|.*/airflow_dag/|{{")
+    own = sorted(name for name in names if not engine.match(name))
+    return [f"'{name}'".replace(package, "' ~ python_package ~ '") for name in ["src", *own]]
+
+
+def excluded(condition: str, names: list[str]) -> list[str]:
+    """Write patterns of copier for these paths, each in force if the condition is true."""
+    return [
+        f'  - "{{% if {condition.format(f"({name})")} %}}/{{{{ {name} }}}}{{% endif %}}"'
+        for name in names
+    ]
 
 
 def main() -> int:

@@ -12,9 +12,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+import compose
 from local_airflow import BIN, LocalAirflow
 
 ROOT = Path(__file__).resolve().parent
+STARTERS = [name for name, (example, _) in compose.STARTERS.items() if example != "empty"]
 
 
 def create_project(starter: str, folder: Path) -> Path:
@@ -30,7 +32,7 @@ def create_project(starter: str, folder: Path) -> Path:
 def main() -> int:
     """Run the demo, and return 0 if the DAG run succeeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("starter")
+    parser.add_argument("starter", choices=STARTERS)
     starter = parser.parse_args().starter
     console = Console(highlight=False)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

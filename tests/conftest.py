@@ -30,6 +30,12 @@ settings.load_profile("tests")
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 NAME = "Space Flights"
+# The starters without an example, and those with one that has all that they install.
+EMPTY = {
+    name: f"spaceflights-{platform}"
+    for name, (example, platform) in STARTERS.items()
+    if example == "empty"
+}
 NOT_INHERITED = ("AIRFLOW", "KEDRO", "MAKE", "PYTEST", "PYTHONDONTWRITEBYTECODE")
 ENVIRONMENT = {
     **{key: value for key, value in os.environ.items() if not key.startswith(NOT_INHERITED)},
@@ -104,10 +110,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         params = item.callspec.params if hasattr(item, "callspec") else {}
         file = f"{item.location[0]} {params.get('starter', '')}"
-        item.add_marker(pytest.mark.xdist_group(params.get("created", file)))
+        group = params.get("created", file)
+        item.add_marker(pytest.mark.xdist_group(EMPTY.get(group, group)))
 
 
-@pytest.fixture(params=STARTERS)
+SLOW_IF_EMPTY = [
+    pytest.param(name, marks=pytest.mark.slow) if name in EMPTY else name for name in STARTERS
+]
+
+
+@pytest.fixture(params=SLOW_IF_EMPTY)
 def starter(request) -> str:
     return request.param
 

@@ -81,6 +81,13 @@ def test_documentation_shows_docstrings_inputs_and_outputs():
     )
 
 
+def test_dag_without_nodes_says_what_to_do():
+    assert create().doc_md == (
+        "Kedro pipeline `__default__` of `flights`, environment `airflow`: no nodes yet. "
+        "Add a pipeline, and run `make dag`."
+    )
+
+
 def test_dag_is_scheduled_on_assets():
     dag = create(assets=["spaceflights.regressor", "other"])
     assert [asset.name for asset in dag.schedule] == ["spaceflights.regressor", "other"]

@@ -42,6 +42,12 @@ def documented(*datasets):
     """
 
 
+def test_file_without_nodes_says_what_to_do():
+    text = write([])
+    assert "\n# No nodes yet: add a pipeline, and run `make dag`.\ndag = create_dag(" in text
+    assert read(text)["tasks"] == [] and "No nodes" not in write([node("a", [], ["b"])])
+
+
 def test_file_contains_the_settings_and_the_graph():
     nodes = [
         Node(documented, "raw", "table", name="clean", tags=["slow"]),

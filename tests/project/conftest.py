@@ -1,22 +1,36 @@
 """A project of each starter, installed as its README says."""
 
 import shutil
+from functools import cache
 
 import pytest
 
 from compose import STARTERS
-from tests.conftest import ENVIRONMENT, answers, kedro_new, run, venv
+from tests.conftest import EMPTY, ENVIRONMENT, answers, kedro_new, run, venv
 from tests.forks import Forks
 
 
-@pytest.fixture(scope="session", params=STARTERS)
-def created(request, template, tmp_path_factory):
-    """A project, and its own environment with what `make install` installs."""
-    folder = tmp_path_factory.mktemp(request.param)
-    kedro_new(template, request.param, folder, answers())
-    project = folder / "space-flights"
-    tools = project / "requirements-dev.txt"
-    return project, venv(folder / "venv", project, "--requirement", tools)
+@pytest.fixture(scope="session")
+def create(template, tmp_path_factory):
+    """A function that creates a project of a starter, once, and what `make install` installs."""
+
+    @cache
+    def create_project(starter):
+        folder = tmp_path_factory.mktemp(starter)
+        kedro_new(template, starter, folder, answers())
+        project = folder / "space-flights"
+        if starter in EMPTY:
+            return project, create_project(EMPTY[starter])[1]
+        tools = project / "requirements-dev.txt"
+        return project, venv(folder / "venv", project, "--requirement", tools)
+
+    return create_project
+
+
+@pytest.fixture(scope="session", params=[name for name in STARTERS if name not in EMPTY])
+def created(request, create):
+    """A project, and its own environment, which an empty one shares with an example."""
+    return create(request.param)
 
 
 @pytest.fixture

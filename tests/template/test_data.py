@@ -15,7 +15,7 @@ SPACEFLIGHTS = EXAMPLES / "spaceflights" / "data" / "01_raw"
 @pytest.mark.slow
 def test_raw_data_is_what_its_script_writes(tmp_path):
     copy = shutil.copytree(EXAMPLES, tmp_path / "examples")
-    raw = sorted(copy.rglob("data/01_raw/*"))
+    raw = sorted(copy.rglob("data/01_raw/[!.]*"))
     for path in raw:
         path.unlink()
     run(sys.executable, copy / "make_data.py", cwd=tmp_path)

@@ -25,6 +25,11 @@ def processes_with(text: str) -> list[str]:
     return found
 
 
+@pytest.fixture(params=demo.STARTERS)
+def starter(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
 def demonstrated():
     """Run the demo once per starter; return its output and the project it left."""

@@ -15,7 +15,7 @@ from tests.conftest import ROOT, run
 def test_documentation_builds_without_a_warning(tmp_path):
     run(sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path, cwd=ROOT)
     pages = {path.parent.name for path in tmp_path.glob("*/index.html")}
-    assert {"create", "run", "change", "deploy", "update", "speed"} <= pages
+    assert {"create", "start", "adopt", "run", "change", "deploy", "update", "speed"} <= pages
 
 
 def test_readme_names_every_starter():

@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from compose import STARTERS
-from tests.conftest import NAME, answers, cookiecutter, copier_copy, files, kedro_new, run
+from tests.conftest import EMPTY, NAME, answers, cookiecutter, copier_copy, files, kedro_new, run
 
 FOLDER = "space-flights"
 STARTED = "astro-airflow-iris"
@@ -71,9 +71,13 @@ def reference(template, forks, tmp_path_factory):
 
 
 def cases():
-    """Every way for every starter: for one it is started as a user would, for the others forked."""
+    """Every way for every starter: for one it is started as a user would, for the others forked.
+
+    Those without an example are created once by each generator.
+    """
     for starter in STARTERS:
-        for way in WAYS:
+        once = [by_config, by_cookiecutter_from_the_root, by_copier]
+        for way in once if starter in EMPTY else WAYS:
             marks = () if starter == STARTED else pytest.mark.slow
             yield pytest.param(way, starter, id=f"{starter}-{way.__name__}", marks=marks)
 
@@ -230,6 +234,16 @@ def test_project_has_exactly_the_expected_files(platform, reference):
         "tests/dags/test_dag.py",
         "tests/test_pipelines.py",
     }
+
+
+@pytest.mark.parametrize("starter", EMPTY)
+def test_empty_project_is_the_other_on_its_platform_without_the_example(starter, reference):
+    other = reference(EMPTY[starter])
+    example = {name for name in other if "/pipelines/" in name or name.startswith("data/")}
+    example -= {"src/space_flights/pipelines/__init__.py"}
+    example |= {"conf/airflow/catalog_spaceflights.yml"}
+    added = {"data/01_raw/.gitkeep", "tests/pipelines/__init__.py"}
+    assert set(reference(starter)) == set(other) - example | added
 
 
 def test_no_project_contains_a_placeholder(reference, starter):

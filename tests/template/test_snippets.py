@@ -27,7 +27,7 @@ PAGES = [
 FENCED = re.compile(r'^( *)```(\w+)(?: title="([^"\n]+)")?\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
 PROGRAMS = {
     *("airflow", "astro", "aws", "cd", "cookiecutter", "copier", "cp", "curl", "docker", "export"),
-    *("gh", "git", "kedro", "kubectl", "make", "pip", "python"),
+    *("gh", "git", "kedro", "kubectl", "make", "pip", "python", "uvx"),
 }
 SETTINGS = "conf/airflow/airflow.yml"
 

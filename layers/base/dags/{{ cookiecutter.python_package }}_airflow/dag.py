@@ -112,6 +112,7 @@ def create_dag(
     outside = assets_of(package, read, without=written) if outlets else {}
     produced = assets_of(package, written) if outlets else {}
     run = Run(package, pipeline, env, conf_source, sorted(written))
+    dag.kedro = run  # type: ignore[attr-defined]  # the project's tests read it
     shared = {"tasks": {task.id: task for task in tasks}, "run": run}
     of_this_dag: type[KedroOperator] = type(operator.__name__, (operator,), shared)
     groups: dict[str | None, TaskGroup] = {}
@@ -177,8 +178,10 @@ def node_doc(node: Node) -> str:
     return f"### {node.name}\n\n{doc}{ends}"
 
 
-def dag_doc(title: str, nodes: Iterable[Node], read: set[str], written: set[str]) -> str:
+def dag_doc(title: str, nodes: Sequence[Node], read: set[str], written: set[str]) -> str:
     """Describe the pipeline in Markdown: what it reads, what it leaves, and its nodes."""
+    if not nodes:
+        return f"Kedro pipeline {title}: no nodes yet. Add a pipeline, and run `make dag`."
     rows = [f"| {node.name} | {listed(node.inputs)} | {listed(node.outputs)} |" for node in nodes]
     ends = f"- reads: {listed(sorted(read - written))}\n- leaves: {listed(sorted(written - read))}"
     table = "\n".join(["| node | inputs | outputs |", "|---|---|---|", *rows])

@@ -60,6 +60,8 @@ def dag_file(
     arguments |= {"conf_source": conf_source} if conf_source else {}
     arguments |= settings.dag | {"default_args": settings.task, "params": settings.form}
     dag_id, note = slug("-".join(parts)), ""
+    if not tasks:
+        note = "# No nodes yet: add a pipeline, and run `make dag`.\n"
     if mixed := ", ".join(sorted(shared & passed_on(tasks))):
         arguments["max_active_runs"] = 1
         note = f"# One run at a time, because all runs store these in one place: {mixed}\n"

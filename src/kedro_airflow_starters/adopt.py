@@ -1,0 +1,439 @@
+"""`kedro airflow-init`: give an existing Kedro project what its pipelines need to run on Airflow.
+
+It adds the files of the starter `airflow-PLATFORM` that the project does not have, and never
+overwrites one. Nothing of the project is imported: what the command needs is in pyproject.toml.
+"""
+
+import difflib
+import importlib.metadata
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import click
+import yaml
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+STARTERS = Path(__file__).with_name("starters")
+PLATFORMS = ("astro", "mwaa", "k8s")
+ANSWERS = ".copier-answers.yml"
+BEGIN, END = "# kedro airflow-init: begin", "# kedro airflow-init: end"
+
+# What a Kedro project has itself, or keeps elsewhere; PACKAGE is the folder of its package.
+NOT_ADDED = r"""README\.md|pyproject\.toml|\.telemetry|conf/(base|local)/.*|conf/logging\.yml
+|data/.*|tests/(__init__|test_pipelines|pipelines/__init__)\.py
+|PACKAGE/(__init__|__main__|pipeline_registry|settings|pipelines/__init__)\.py"""
+GITIGNORE = [".airflow/", ".env", "airflow_settings.yaml", "/build/", "/dist/"]
+BY_HAND = {
+    "cli.py": """from .airflow_dag.create import airflow
+
+cli.add_command(airflow)  # `kedro airflow create` then writes this project's kind of DAG""",
+    "settings.py": """from .airflow_credentials import AirflowConfigLoader
+
+# Reads the references to Airflow's connections and variables in conf/airflow/credentials.yml.
+CONFIG_LOADER_CLASS = AirflowConfigLoader""",
+    "pyproject.toml": """[tool.pytest.ini_options]
+pythonpath = [".", "SOURCE"]  # for `pytest` without make
+
+[tool.ruff]
+extend-exclude = ["dags", "PACKAGE/airflow_dag"]  # whose lines have up to 100 characters""",
+}
+UPGRADE = """This project is of Kedro {0}, and needs Kedro 1.7 to run on Airflow. Upgrade it first:
+
+1. Where it lists its requirements: kedro~=1.7 and kedro-datasets~=9.6, and plugins for Kedro 1.
+   Install them.
+2. In pyproject.toml, under [tool.kedro]: kedro_init_version = "1.7.0".
+3. In pipelines: import Node and Pipeline from kedro.pipeline, not from modular_pipeline, and
+   pass nodes in place of pipe, as in Pipeline(nodes=[...], namespace="a").
+4. In hooks: run_id in place of session_id, runtime_params in place of extra_params.
+5. In catalogs: names of datasets end in Dataset, like pandas.CSVDataset.
+6. In settings.py: no session store of kedro-viz, no config loader but OmegaConfigLoader.
+7. Let `kedro run` and the tests pass, commit, and run this command again.
+
+Kedro's own guide: https://docs.kedro.org/en/stable/about/migration/
+Nothing has been written."""
+
+
+@dataclass
+class Project:
+    """A Kedro project, as its pyproject.toml describes it; ``package`` is a path in ``folder``."""
+
+    folder: Path
+    name: str
+    package: Path
+    dependencies: list[str]
+
+    def answers(self, platform: str) -> dict[str, str]:
+        """The answers with which a generator would create it."""
+        from slugify import slugify
+
+        name = self.name.strip()
+        return {
+            "project_name": name,
+            "python_package": self.package.name,
+            "repo_name": slugify(name),
+            "starter": f"airflow-{platform}",
+        }
+
+
+@dataclass
+class Plan:
+    """What to do to a project: files by their path in it.
+
+    ``add`` are new files with their modes, ``change`` the new text of files that get a block, and
+    ``by_hand`` the lines that only a person can add. Files in ``theirs`` stay as they are.
+    """
+
+    add: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    change: dict[str, str] = field(default_factory=dict)
+    by_hand: dict[str, str] = field(default_factory=dict)
+    theirs: list[str] = field(default_factory=list)
+
+
+@click.command("airflow-init")
+@click.option(
+    "--platform",
+    type=click.Choice(PLATFORMS),
+    help="Astro, Amazon MWAA or Kubernetes; asked for if not given.",
+)
+@click.option("--diff", is_flag=True, help="Show what would change, and write nothing.")
+@click.option("--undo", is_flag=True, help="Remove what this command has added and is unchanged.")
+def airflow_init(platform: str | None, diff: bool, undo: bool) -> None:
+    """Add what this project needs to run on Airflow; existing files stay as they are."""
+    project = find_project(Path.cwd())
+    if undo:
+        return remove(project)
+    if (project.folder / ANSWERS).exists():
+        click.echo(f"Nothing to do: {ANSWERS} is here already. `copier update` brings what is new.")
+        return
+    git = ["git", "status", "--porcelain", "."]
+    status = subprocess.run(git, cwd=project.folder, capture_output=True, text=True)
+    if status.returncode or status.stdout:
+        state = "has changes that are not committed" if status.stdout else "is not in git"
+        raise click.ClickException(f"{project.folder} {state}: commit it first.")
+    platform = platform or click.prompt("Platform", type=click.Choice(PLATFORMS))
+    plan = make_plan(project, platform)
+    show(project, plan, diff)
+    if not diff:
+        write(project, plan)
+        write_dag(project)
+
+
+commands = click.Group("kedro", commands=[airflow_init])
+
+
+def before_kedro() -> None:
+    """Run this command before Kedro imports the project, which may lack what it needs here."""
+    if sys.argv[1:2] == ["airflow-init"]:
+        airflow_init(sys.argv[2:], prog_name="kedro airflow-init")
+
+
+def find_project(folder: Path) -> Project:
+    """Read the project's pyproject.toml.
+
+    Raises:
+        click.ClickException: the folder has no Kedro project, or one of Kedro 0.
+    """
+    file = folder / "pyproject.toml"
+    try:
+        config = tomllib.loads(file.read_text(encoding="utf-8"))
+        kedro = config["tool"]["kedro"]
+        package, name = kedro["package_name"], kedro["project_name"]
+    except (OSError, KeyError, tomllib.TOMLDecodeError):
+        what = "has no pyproject.toml with [tool.kedro], package_name and project_name"
+        raise click.ClickException(f"{folder} is not a Kedro project: it {what}.") from None
+    requirements = folder / "requirements.txt"
+    required = [requirements.read_text(encoding="utf-8")] if requirements.is_file() else []
+    required += config.get("project", {}).get("dependencies", [])
+    pinned = re.findall(r"(?m)^kedro(?:\[.*?\])?\s*[=~]=\s*([\d.]+)", "\n".join(required))
+    for version in (str(kedro.get("kedro_init_version")), *pinned):
+        if version.startswith("0."):
+            raise click.ClickException(UPGRADE.format(version))
+    source = Path(kedro.get("source_dir", "src"))
+    project = Project(folder, name, source / package, required[requirements.is_file() :])
+    rules = runpy.run_path(str(STARTERS / "airflow-astro" / "hooks" / "pre_gen_project.py"))
+    answers = project.answers("astro")
+    if wrong := rules["problem"](**{key: answers[key] for key in rules["RULES"]}):
+        raise click.ClickException(f"pyproject.toml: {wrong}")
+    if not (folder / source / package).is_dir():
+        raise click.ClickException(f"pyproject.toml: there is no folder {source / package}.")
+    return project
+
+
+def render(project: Project, platform: str) -> dict[str, tuple[int, bytes]]:
+    """Render the starter for the project: mode and content of each file, by its path."""
+    from cookiecutter.generate import generate_files  # slow, and every kedro command loads this
+
+    answers = project.answers(platform) | {"__answers_file": ""}
+    source, package = project.package.parent.as_posix(), project.package.name
+    files = {}
+    with tempfile.TemporaryDirectory() as output:
+        starter = STARTERS / answers["starter"]
+        generate_files(starter, {"cookiecutter": answers}, output, accept_hooks=False)
+        root = Path(output, answers["repo_name"])
+        for path in sorted(root.rglob("*")):
+            name = path.relative_to(root).as_posix()
+            if not path.is_file() or "__pycache__" in name:
+                continue
+            content = path.read_bytes()
+            if source != "src":
+                name = re.sub(f"^src/{package}/", f"{project.package.as_posix()}/", name)
+                engine = name.startswith("dags/")
+                content = moved(content, package if source == "." and not engine else source)
+            files[name] = (path.stat().st_mode & 0o777, content)
+    return files
+
+
+def moved(content: bytes, source: str) -> bytes:
+    """Replace the folder src/ where a file of ours names it."""
+    names = rb"(?<=[\"'^( /!|])src(?=[\"'/| :)]|$)|^src(?=/)"
+    return re.sub(names, source.encode(), content, flags=re.MULTILINE)
+
+
+def make_plan(project: Project, platform: str) -> Plan:
+    """Compare the starter's files with the project's."""
+    plan = Plan()
+    not_added = NOT_ADDED.replace("\n", "").replace("PACKAGE", project.package.as_posix())
+    for name, (mode, content) in render(project, platform).items():
+        path = project.folder / name
+        text, ours = read(path), content.decode(errors="surrogateescape")
+        if name == "requirements.txt":
+            lines = missing_requirements(text or "\n".join(project.dependencies), ours)
+            if text is None:  # images install this file
+                lines = [*project.dependencies, *lines]
+            join(plan, name, text, lines)
+        elif name == "requirements-dev.txt" and text is not None:
+            join(plan, name, text, missing_requirements(text, ours))
+        elif name == "Makefile" and text is not None:
+            join(plan, name, text, missing_targets(text, ours))
+        elif text is None and name != ".gitignore" and not re.fullmatch(not_added, name):
+            plan.add[name] = (mode, content)
+        else:
+            plan.theirs.append(name)
+            if (
+                text not in (None, ours)
+                and name != ".gitignore"
+                and not re.fullmatch(not_added, name)
+            ):
+                plan.by_hand[name] = missing_lines(text, ours)
+    plan.theirs += sorted(in_other_starters(project) - {*plan.theirs, *plan.add})
+    if project.package.parent != Path("src"):
+        plan.theirs.append("src")  # an update would not find its files elsewhere
+    check_conf(project, plan)
+    for file, lines in BY_HAND.items():
+        name = file if file.endswith(".toml") else (project.package / file).as_posix()
+        if name not in plan.add:
+            words = lines.replace("SOURCE", project.package.parent.as_posix())
+            plan.by_hand[name] = words.replace("PACKAGE", project.package.as_posix())
+    check_gitignore(project, plan)
+    answers = yaml.safe_dump(origin() | project.answers(platform) | {"theirs": plan.theirs})
+    first = "# copier keeps this file for `copier update`. Do not edit it.\n"
+    plan.add[ANSWERS] = (0o644, (first + answers).encode())
+    return plan
+
+
+def in_other_starters(project: Project) -> set[str]:
+    """Find the project's files that another platform has too, to which an update may move it."""
+    found = set()
+    for path in STARTERS.glob("airflow-*/{{*/**/*"):
+        name = "/".join(path.relative_to(STARTERS).parts[2:])
+        name = name.replace("{{ cookiecutter.python_package }}", project.package.name)
+        if path.is_file() and (project.folder / name).is_file():
+            found.add(name)
+    return found
+
+
+def join(plan: Plan, name: str, text: str | None, lines: list[str]) -> None:
+    """Plan to append these lines to a file, as a block with marks."""
+    if lines:
+        before = f"{text}\n" if text else ""  # which --undo removes again
+        plan.change[name] = before + "\n".join([BEGIN, *lines, END, ""])
+    if name not in plan.theirs:
+        plan.theirs.append(name)
+
+
+def missing_requirements(theirs: str, ours: str) -> list[str]:
+    """Find those of our requirements whose packages they do not require yet."""
+
+    def package(line: str) -> str:
+        found = re.match(r"\s*([\w.-]+)", line)
+        return re.sub("[-_.]+", "-", found[1]).lower() if found else ""
+
+    required = {package(line) for line in theirs.splitlines()}
+    lines = [line for line in ours.splitlines() if package(line)]
+    return [line for line in lines if package(line) not in required]
+
+
+def missing_targets(theirs: str, ours: str) -> list[str]:
+    """Find the parts of our Makefile without a target that theirs has."""
+    own = set(re.findall(r"^([\w-]+)[^:=\n]*:(?!=)", theirs, re.MULTILINE))
+    parts = []
+    for part in ours.split("\n\n"):
+        targets = re.findall(r"^([a-z][\w -]*):(?!=)", part, re.MULTILINE)
+        if part.startswith((".PHONY", ".DEFAULT_GOAL")) or own & set(" ".join(targets).split()):
+            continue
+        parts.append(part.strip("\n"))
+    return "\n\n".join(parts).splitlines()
+
+
+def missing_lines(theirs: str, ours: str) -> str:
+    """Find the lines of our file that theirs does not have."""
+    own = set(theirs.splitlines())
+    return "\n".join(line for line in ours.splitlines() if line not in own)
+
+
+def check_conf(project: Project, plan: Plan) -> None:
+    """Leave out what would beat what the project's own configuration says."""
+    base = project.folder / "conf" / "base"
+    for file in sorted(path for end in ("yml", "yaml") for path in base.rglob(f"*.{end}")):
+        try:
+            config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, yaml.YAMLError):
+            continue
+        keys = config if isinstance(config, dict) else {}
+        name = file.relative_to(project.folder).as_posix()
+        if "catalog" in name and any(re.fullmatch(r"(\{[^{}]*\})+", str(key)) for key in keys):
+            said = "conf/airflow/catalog.yml"  # Kedro takes only one such factory
+        elif file.name == "globals.yml" and "storage" in keys:
+            said = "conf/airflow/globals.yml"
+        else:
+            continue
+        if plan.add.pop(said, None):
+            plan.theirs.append(said)
+
+
+def check_gitignore(project: Project, plan: Plan) -> None:
+    """Let git ignore what Airflow's tools write, and see the new files."""
+    path = project.folder / ".gitignore"
+    text = read(path) or ""
+    done = subprocess.run(
+        ["git", "check-ignore", "--stdin"],
+        cwd=project.folder,
+        input="\n".join(plan.add),
+        capture_output=True,
+        text=True,
+    )
+    lines = [line for line in GITIGNORE if line not in text.splitlines()]
+    lines += [f"!/{name}" for name in done.stdout.splitlines() if name not in GITIGNORE]
+    join(plan, ".gitignore", text, lines)
+
+
+def origin() -> dict[str, str]:
+    """Say where the starters come from, as copier does.
+
+    Installed from git, that is the repository and its commit. Otherwise the release counts, whose
+    tag is the package's version; without a repository, the user has to name one.
+    """
+    package = importlib.metadata.distribution("kedro-airflow-starters")
+    direct = json.loads(package.read_text("direct_url.json") or "{}")
+    url = direct.get("url", "")
+    if "vcs_info" in direct:
+        return {"_commit": direct["vcs_info"]["commit_id"], "_src_path": f"git+{url}"}
+    folder = {"_src_path": unquote(urlsplit(url).path)} if "dir_info" in direct else {}
+    return {"_commit": f"v{package.version}"} | folder
+
+
+def show(project: Project, plan: Plan, diff: bool) -> None:
+    """Print the plan; with ``diff``, what files would get."""
+    click.echo("To add:" if diff else "Added:")
+    for name, (_, content) in sorted(plan.add.items()):
+        count = len(content.splitlines())
+        click.echo(f"  {name} ({count} lines)" if diff else f"  {name}")
+    click.echo("To change, by a block that --undo removes:" if diff else "Changed:")
+    for name, text in sorted(plan.change.items()):
+        old = read(project.folder / name) or ""
+        lines = difflib.unified_diff(old.splitlines(), text.splitlines(), name, name, lineterm="")
+        for line in lines if diff else [name]:
+            click.echo(f"  {line}")
+    for name, words in sorted(plan.by_hand.items()):
+        click.echo(f"\n{name} stays as it is. Add by hand:\n")
+        for line in words.splitlines():
+            click.echo(f"    {line}".rstrip())
+    if b"_src_path" not in plan.add[ANSWERS][1]:
+        said = f"add the line `_src_path: URL` to {ANSWERS}, with the git URL of the starters"
+        click.echo(f"\nBefore the first `copier update`, {said}.")
+
+
+def write(project: Project, plan: Plan) -> None:
+    """Write what is planned."""
+    for name, (mode, content) in plan.add.items():
+        path = project.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(mode)
+    for name, text in plan.change.items():
+        (project.folder / name).write_bytes(text.encode(errors="surrogateescape"))
+
+
+def read(path: Path) -> str | None:
+    """Read a file as it is, whatever its encoding and line endings; None if there is none."""
+    return path.read_bytes().decode(errors="surrogateescape") if path.is_file() else None
+
+
+def write_dag(project: Project) -> None:
+    """Write the DAG if what the project needs is installed here, or say how it is written."""
+    code = (
+        "from importlib import import_module; from kedro.framework import startup;"
+        "project = startup.bootstrap_project('.');"
+        "create = import_module(f'{project.package_name}.airflow_dag.create').create;"
+        "create.main([], obj=project, standalone_mode=False)"
+    )
+    command = [sys.executable, "-B", "-c", code]
+    quiet = {**os.environ, "DO_NOT_TRACK": "1"}
+    done = subprocess.run(command, cwd=project.folder, env=quiet, capture_output=True, text=True)
+    if done.returncode:
+        why = done.stderr.strip().splitlines()[-1]
+        click.echo(f"\nThe DAG has not been written yet: {why}")
+        click.echo("In the project's environment, run")
+        click.echo("    pip install -r requirements.txt -r requirements-dev.txt")
+        click.echo("    kedro airflow create")
+    else:
+        click.echo("\nThe Airflow DAG is in dags/.")
+
+
+def remove(project: Project) -> None:
+    """Remove what has been added, unless it was changed since."""
+    answers = project.folder / ANSWERS
+    given = yaml.safe_load(answers.read_text(encoding="utf-8")) if answers.is_file() else {}
+    if "theirs" not in given:
+        raise click.ClickException(f"Nothing to undo: {ANSWERS} has nothing of airflow-init.")
+    platform = given["starter"].removeprefix("airflow-")
+    for name, (_, content) in render(project, platform).items():
+        path = project.folder / name
+        if not path.is_file():
+            continue
+        if name not in given["theirs"]:
+            if path.read_bytes() == content:
+                delete(project, path)
+            else:
+                click.echo(f"{name} has changed, and stays.")
+            continue
+        text = read(path) or ""
+        without = re.sub(rf"(\A|\n){BEGIN}\n.*?{END}\n", "", text, flags=re.DOTALL)
+        if text and not without:
+            delete(project, path)
+        elif without != text:
+            path.write_bytes(without.encode(errors="surrogateescape"))
+    for dag in project.folder.glob(f"dags/{project.package.name}_airflow*_dag.py"):
+        delete(project, dag)
+    delete(project, answers)
+
+
+def delete(project: Project, path: Path) -> None:
+    """Remove a file, and the folders that it leaves empty."""
+    path.unlink()
+    for folder in path.parents[: len(path.relative_to(project.folder).parents) - 1]:
+        if {each.name for each in folder.iterdir()} <= {"__pycache__"}:
+            shutil.rmtree(folder)
