@@ -40,7 +40,7 @@ def project(local, s3, tmp_path_factory):
     shutil.copytree(local, project)
     s3.create_bucket(BUCKET)
     edit(project / "conf/airflow/globals.yml", "storage: data", f"storage: s3://{BUCKET}/data")
-    run("make", "data", "bundle", "check", cwd=project, env=ENVIRONMENT | s3.environment)
+    run("make", "data", "bundle", "packages", cwd=project, env=ENVIRONMENT | s3.environment)
     return project
 
 
@@ -139,9 +139,9 @@ def test_changed_setting_takes_effect_without_an_update_and_celery_runs_the_dag(
 
 
 def checked(project, version):
-    """The packages that `make check` says MWAA would install."""
+    """The packages that `make packages` says MWAA would install."""
     environment = ENVIRONMENT | {"MWAA_AIRFLOW": version}
-    said = run("make", "check", cwd=project, env=environment).stdout.splitlines()
+    said = run("make", "packages", cwd=project, env=environment).stdout.splitlines()
     return {line for line in said if "==" in line}
 
 
@@ -151,11 +151,11 @@ def frozen(python):
     return {line for line in listed if "==" in line and not line.startswith("pip==")}
 
 
-def test_pip_on_mwaa_installed_what_make_check_says(project, mwaa):
+def test_pip_on_mwaa_installed_what_make_packages_says(project, mwaa):
     assert checked(project, "3.3.1") - frozen(mwaa.bin / "python") == set()
 
 
-def test_pip_installs_what_make_check_says_under_the_constraints_of_an_older_mwaa(
+def test_pip_installs_what_make_packages_says_under_the_constraints_of_an_older_mwaa(
     project, tmp_path
 ):
     run("uv", "venv", "--quiet", "--seed", "--python", python312(), tmp_path / "venv", cwd=project)

@@ -399,7 +399,7 @@ def test_all_five_logs_are_written(stack):
     }
 
 
-def test_defaults_agree_with_the_makefile_and_with_what_make_check_knows(stack, project):
+def test_defaults_agree_with_the_makefile_and_with_what_make_packages_knows(stack, project):
     makefile = dict(re.findall(r"^(MWAA_\w+) \?= (.+)$", (project / "Makefile").read_text(), re.M))
     parameters = stack["Parameters"]
     assert parameters["EnvironmentName"]["Default"] == makefile["MWAA_ENVIRONMENT"]
@@ -420,9 +420,9 @@ def test_workflow_gets_credentials_in_a_job_that_runs_only_the_deployment(workfl
             "actions/checkout",
             "actions/setup-python",
             "make install",
+            "make check",
             "make test",
             "make bundle",
-            "make check",
             "actions/upload-artifact",
         ],
         "deploy": [

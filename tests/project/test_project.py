@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -60,10 +61,10 @@ def test_no_other_project_may_have_a_name_that_the_environment_has(created):
 def test_make_help_lists_the_targets(created, command):
     listed = command("make", "help").stdout
     verbs = {line.split()[1] for line in listed.splitlines()}
-    expected = {"help", "install", "lock", "run", "test", "dag", "airflow", "package"}
+    expected = {"help", "install", "lock", "run", "test", "check", "dag", "airflow", "package"}
     starter = created[0].parent.name
     if starter.startswith("spaceflights-mwaa"):
-        assert verbs == expected | {"data", "bundle", "check", "plan", "deploy"}
+        assert verbs == expected | {"data", "bundle", "packages", "plan", "deploy"}
     elif starter.startswith("spaceflights-k8s"):
         assert verbs == expected | {*"image push cluster up deploy data trigger logs down".split()}
     else:
@@ -172,13 +173,24 @@ def test_project_test_fails_when_the_dag_is_stale(project, command, file, old, n
     command("python", "-m", "pytest", "-k", "as_new_as", DAG_TEST)
 
 
+def test_make_check_finds_nothing_in_a_new_project_whose_storage_is_a_bucket(project, command):
+    if not (project / "dags" / "pod.yaml").exists():  # pods have a volume
+        bucket = "s3://bucket" if (project / "mwaa").exists() else "memory://bucket"
+        edit(project / "conf" / "airflow" / "globals.yml", "storage: data", f"storage: {bucket}")
+    assert command("make", "check").stdout.endswith("\nA deployment would work.\n")
+
+
 @one_starter
-def test_project_test_fails_when_a_dataset_between_tasks_is_not_persisted(project, command):
-    catalog = project / "conf" / "airflow" / "catalog.yml"
-    entry = catalog.read_text().split('"{any_dataset}"')
-    catalog.write_text(entry[0] + "\n".join(entry[1].split("\n")[3:]))
-    failed = command("python", "-m", "pytest", "-k", "persisted", DAG_TEST, check=False)
-    assert failed.returncode == 1 and "conf/airflow/catalog.yml" in failed.stdout
+def test_make_check_tells_which_tests_of_the_dag_fail(project, command):
+    (project / DAG).unlink()
+    command_line = ["python", "-m", f"{PACKAGE}.airflow_dag.preflight", "--json"]
+    checked = command(*command_line, check=False)
+    assert checked.returncode == 1 and json.loads(checked.stdout)[-1] == {
+        "level": "error",
+        "where": "tests/dags: test_there_is_a_dag",
+        "why": "dags/ has no DAG of this project: run `make dag`.",
+        "what_to_do": "See `make test`.",
+    }
 
 
 @one_starter

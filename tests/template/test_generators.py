@@ -106,6 +106,7 @@ PLATFORM_FILES = {
         "docker-compose.override.yml",
         "include/.gitkeep",
         "packages.txt",
+        "src/space_flights/airflow_dag/platform_astro.py",
         "tests/dags/test_astro.py",
     },
     "mwaa": {
@@ -121,6 +122,7 @@ PLATFORM_FILES = {
         "mwaa/requirements-deploy.txt",
         "mwaa/sources.py",
         "mwaa/startup.sh",
+        "src/space_flights/airflow_dag/platform_mwaa.py",
     },
     "k8s": {
         ".dockerignore",
@@ -139,6 +141,7 @@ PLATFORM_FILES = {
         "deploy/tools.py",
         "deploy/values.yaml",
         "plugins/preload_pods.py",
+        "src/space_flights/airflow_dag/platform_pods.py",
         "src/space_flights/airflow_dag/settings_pods.py",
         "src/space_flights/airflow_dag/settings_pods.yml",
         "tests/dags/test_pods.py",
@@ -217,10 +220,13 @@ def test_project_has_exactly_the_expected_files(platform, reference):
         f"{package}/airflow_dag/create.py",
         f"{package}/airflow_dag/dag.py.j2",
         f"{package}/airflow_dag/dag_file.py",
+        f"{package}/airflow_dag/finding.py",
         f"{package}/airflow_dag/graph.py",
+        f"{package}/airflow_dag/preflight.py",
         f"{package}/airflow_dag/settings.py",
         f"{package}/airflow_dag/settings.yml",
         f"{package}/airflow_dag/shared.py",
+        f"{package}/airflow_dag/source.py",
         f"{package}/cli.py",
         f"{package}/package.py",
         f"{package}/pipeline_registry.py",
@@ -228,11 +234,11 @@ def test_project_has_exactly_the_expected_files(platform, reference):
         f"{package}/settings.py",
         "tests/__init__.py",
         "tests/conftest.py",
-        "tests/test_conf.py",
         "tests/dags/__init__.py",
         "tests/dags/conftest.py",
         "tests/dags/test_dag.py",
         "tests/test_pipelines.py",
+        "tests/test_preflight.py",
     }
 
 

@@ -21,9 +21,8 @@ def dag(dag_file):
     bag = DagBag(dag_file)
     if bag.import_errors:
         pytest.fail(
-            "\n".join(bag.import_errors.values())
-            + f"\ndags/{dag_file.name} does not load: correct conf/airflow/airflow.yml, then run "
-            "`make dag`"
+            f"dags/{dag_file.name} does not load: correct conf/airflow/airflow.yml, then run "
+            "`make dag`\n" + "\n".join(bag.import_errors.values())
         )
     [dag] = bag.dags.values()
     return dag
