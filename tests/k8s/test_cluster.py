@@ -23,7 +23,7 @@ import yaml
 
 from compose import PROJECT, compose
 from local_airflow import LocalAirflow
-from tests.conftest import BIN, ENVIRONMENT, answers, edit, run
+from tests.conftest import BIN, ENVIRONMENT, ROOT, answers, edit, run
 from tests.k8s.test_helm import KUBERNETES
 
 pytestmark = pytest.mark.slow
@@ -1127,3 +1127,80 @@ def test_workflow_really_deploys_with_a_kubeconfig_that_appears_in_no_command(
     assert tools.calls[0] == "docker login ghcr.io --username me --password-stdin"
     assert "env[0].value=ghcr.io/team/repo/space-flights@" + DIGEST in tools.calls[-1]
     assert "upgrade --install" in tools.calls[-1] and "overlays" not in tools.calls[-1]
+
+
+# This repository's own workflow
+
+
+@pytest.fixture
+def kind() -> dict:
+    """The job of the workflow that runs a new project on real clusters."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "kind.yml").read_text())
+    return workflow["jobs"]["cluster"]
+
+
+@pytest.mark.parametrize("released", ["", "v0.1.0\nv0.0.9"])
+def test_kind_workflow_runs_updates_delays_and_kills(released, kind, project, tools):
+    commands = ("copier", "git", "go", "make", "pip", *TOOLS)
+    for name in commands:
+        (tools.bin / name).unlink(missing_ok=True)
+        (tools.bin / name).symlink_to(tools.script)
+    tools.answer("git tag", released)
+    tools.answer("make logs", "=== slow: success, try 1\n=== slow: success, try 2")
+    environment = tools.environment(GITHUB_WORKSPACE="/starters", GITHUB_SHA="abc")
+    environment |= {"NODE": "node", "PROJECT": str(project)}
+    environment |= {name: str(tools.folder / name) for name in ("GITHUB_ENV", "GITHUB_PATH")}
+    environment["PATH"] += f"{os.pathsep}/usr/bin{os.pathsep}/bin"
+    skipped = ["failure()", *([] if released else ["env.RELEASED != ''"])]
+    for step in kind["steps"]:
+        if "run" in step and step.get("if") not in skipped:
+            run("bash", "-eo", "pipefail", "-c", step["run"], cwd=ROOT, env=environment)
+    assert (tools.folder / "GITHUB_ENV").read_text() == f"RELEASED={released[:6]}\n"
+    calls = [call for call in tools.calls if not re.match("git|go|pip", call)]
+    calls.remove("make trigger")  # runs beside the next ones
+    starter = "--data=starter=spaceflights-k8s --data=project_name=Space Flights"
+    slow = "kubectl --context kind-space-flights --namespace airflow {} pod --selector=task_id=slow"
+    assert calls == [
+        f"copier copy --trust --defaults --vcs-ref={released[:6] or 'HEAD'} {starter}"
+        f" /starters {project}",
+        "make install dag test",
+        "kind create cluster --name space-flights --image node --wait 5m",
+        f"make -C {project} cluster up trigger",
+        *["copier update --trust --defaults --vcs-ref=abc"] * bool(released),
+        *["make install dag test up trigger"] * bool(released),
+        "make dag up trigger",
+        "make logs",
+        slow.format("wait") + " --for=condition=Ready",
+        slow.format("delete") + " --wait=false",
+        "make logs",
+        "make up trigger OVERLAYS=executor-kubernetes",
+        "make up trigger",
+    ]
+
+
+def test_kind_workflow_has_three_versions_by_digest_and_only_targets_that_exist(kind, project):
+    versions = [
+        re.fullmatch(r"v1\.(\d\d)\.\d+@sha256:[0-9a-f]{64}", node)[1]
+        for node in kind["strategy"]["matrix"]["node"]
+    ]
+    assert versions == ["30", "33", KUBERNETES.removeprefix("1.")]
+    makefile = (project / "Makefile").read_text()
+    made = [
+        word
+        for step in kind["steps"]
+        for line in step.get("run", "").splitlines()
+        if line.startswith("make ")
+        for word in re.sub(r'-C "\$PROJECT"|> slow.log|&|OVERLAYS=\S+', "", line).split()[1:]
+    ]
+    assert len(made) > 15
+    assert [word for word in made if f"\n{word}: " not in makefile] == []
+
+
+def test_slow_pipeline_of_the_kind_workflow_is_one_that_kedro_finds(kind, project):
+    [step] = [step["run"] for step in kind["steps"] if "pipelines/slow" in step.get("run", "")]
+    before_make = step.partition("make dag")[0]
+    run("bash", "-ec", before_make, cwd=project, env=ENVIRONMENT | {"PROJECT": str(project)})
+    code = "from space_flights.pipelines.slow import create_pipeline as make; print(make().nodes)"
+    environment = ENVIRONMENT | {"PYTHONPATH": "src"}
+    done = run(sys.executable, "-c", code, cwd=project, env=environment)
+    assert done.stdout == "[Node(wait, 'companies', None, 'wait')]\n"
