@@ -363,6 +363,14 @@ def test_docs_say_what_each_executor_needs_with_each_overlay_that_adds_to_it(
     assert rows in (ROOT / "docs" / "kubernetes.md").read_text(), rows
 
 
+def test_docs_say_of_each_overlay_what_ran():
+    _, _, tested = (ROOT / "docs" / "kubernetes.md").read_text().partition("## What was tested")
+    _, _, table = tested.partition("| overlays | what ran |")
+    first_cells = [line.split("|")[1] for line in table.partition("\n\n")[0].splitlines()[2:]]
+    named = [name for cell in first_cells for name in cell.split("`")[1::2]]
+    assert sorted(named) == OVERLAYS
+
+
 def test_no_overlay_sets_what_kubernetes_cannot_change(files):
     fixed = ("persistence", "podManagementPolicy", "volumeClaimTemplates", "nameOverride")
     fixed = (*fixed, "fullnameOverride", "useStandardNaming", "labels", "service")
