@@ -23,7 +23,7 @@ import yaml
 
 from compose import PROJECT, compose
 from local_airflow import LocalAirflow
-from tests.conftest import BIN, ENVIRONMENT, answers, edit, run
+from tests.conftest import BIN, ENVIRONMENT, ROOT, answers, edit, run
 from tests.k8s.test_helm import KUBERNETES
 
 pytestmark = pytest.mark.slow
@@ -39,6 +39,8 @@ VALUES = "-f deploy/values.yaml -f deploy/overlays/laptop.yaml"
 CHART = "airflow --repo https://airflow.apache.org --version 1.22.0"
 KUBECTL = "kubectl --context kind-space-flights --namespace airflow"
 HELM = "helm --kube-context kind-space-flights --namespace airflow"
+PARSE = "create --dry-run=client --validate=false --filename=- --output=jsonpath={@}{'\\n'}"
+STATEFUL = "get statefulsets --selector=release=space-flights --output=json"
 JOBS = "delete job space-flights-run-airflow-migrations space-flights-create-user"
 
 TOOL = """\
@@ -104,7 +106,8 @@ class Tools:
             about["Config"] = {"Labels": LABELS}
             self.answer(f"inspect .*/{name}:", json.dumps([about]))
         self.answer("kind get clusters", "other\nspace-flights")
-        self.answer("get statefulsets,pods", '{"items": []}')
+        self.answer("get (statefulsets|nodes),pods", '{"items": []}')
+        self.answer("get statefulsets --selector", '{"items": []}')
         self.answer("helm .* list", '[{"revision": "3"}]')
         key = base64.b64encode(PASSWORD.encode()).decode()
         secret = json.dumps({"data": {"admin-password": key}})
@@ -190,6 +193,18 @@ def verb(project, tools):
     return call
 
 
+@pytest.fixture
+def deploy(project, tools):
+    """A function that deploys images that were built, which is faster than `up`."""
+
+    def call(check: bool = True, **variables: str) -> subprocess.CompletedProcess:
+        environment = tools.environment(**variables)
+        command = [sys.executable, "-S", "deploy/release.py", "deploy"]
+        return run(*command, cwd=project, check=check, env=environment)
+
+    return call
+
+
 def refused(done: subprocess.CompletedProcess) -> str:
     """The error that a verb ended with, without a traceback."""
     assert done.returncode == 1
@@ -233,6 +248,15 @@ def upgrade(helm: str, images: list[str], values: str) -> str:
         f"--set-string images.airflow.repository={repository} "
         f"--set-string images.airflow.tag={tag} --wait --timeout 15m"
     )
+
+
+def checks(kubectl: str, helm: str, values: str, release: str = "space-flights") -> list[str]:
+    """The calls that find out whether there is room."""
+    return [
+        f"{helm} template {release} {CHART} {values}",
+        f"{kubectl} {PARSE}",
+        f"{kubectl} get nodes,pods --all-namespaces --output=json",
+    ]
 
 
 # image and push
@@ -350,6 +374,7 @@ def test_up_acts_only_on_the_cluster_of_make_cluster(verb, tools):
     ]
     assert tools.calls == [
         "kind get clusters",
+        *checks(KUBECTL, HELM, VALUES),
         *build("docker"),
         "docker image inspect docker.io/library/space-flights:latest",
         "kind get clusters",
@@ -366,6 +391,7 @@ def test_up_acts_only_on_the_cluster_of_make_cluster(verb, tools):
         f"{KUBECTL} apply --filename deploy/data.yaml",
         f"{HELM} list --filter ^space-flights$ --deployed --output=json",
         f"{KUBECTL} {JOBS} --ignore-not-found",
+        f"{KUBECTL} {STATEFUL}",
         upgrade(HELM, list(LOADED.values()), VALUES),
         delete,
         f"{KUBECTL} create --filename -",
@@ -407,6 +433,7 @@ def test_up_on_another_cluster_pushes_and_deploys_by_digest_and_keeps_its_data(v
     kubectl, helm = "kubectl --context prod --namespace n", "helm --kube-context prod --namespace n"
     values = "-f deploy/values.yaml -f deploy/overlays/quotas.yaml"
     assert tools.calls == [
+        *checks(kubectl, helm, values, "r"),
         *build("docker"),
         PUSH[0],  # reads the labels
         *PUSH,
@@ -416,30 +443,152 @@ def test_up_on_another_cluster_pushes_and_deploys_by_digest_and_keeps_its_data(v
         f"{kubectl} apply --filename deploy/data.yaml",
         f"{helm} list --filter ^r$ --deployed --output=json",
         f"{kubectl} {JOBS.replace('space-flights', 'r')} --ignore-not-found",
+        f"{kubectl} {STATEFUL.replace('space-flights', 'r')}",
         upgrade(helm, PUSHED, values).replace("install space-flights", "install r"),
     ]
 
 
-def test_failed_up_on_another_cluster_restores_what_ran_before(verb, tools):
+@pytest.mark.parametrize(
+    ("variables", "context"),
+    [({}, "kind-space-flights"), ({"CONTEXT": "prod", "REGISTRY": REGISTRY}, "prod")],
+)
+def test_failed_upgrade_restores_what_ran_before(variables, context, deploy, tools):
     tools.answer("get secret", "secret/space-flights")
     tools.answer("upgrade --install", code=1, error="Error: one\ncontext deadline exceeded")
-    done = verb("up", check=False, CONTEXT="prod", REGISTRY=REGISTRY)
-    helm = "helm --kube-context prod --namespace airflow"
-    assert tools.calls[-2:] == [
-        f"kubectl --context prod --namespace airflow {JOBS} --ignore-not-found",
+    done = deploy(check=False, **variables)
+    kubectl = f"kubectl --context {context} --namespace airflow"
+    helm = f"helm --kube-context {context} --namespace airflow"
+    assert tools.calls[-5:] == [
+        f"{helm} get manifest space-flights --revision 3",
+        f"{kubectl} {PARSE}",
+        f"{kubectl} {JOBS} --ignore-not-found",
+        f"{kubectl} {STATEFUL}",
         f"{helm} rollback space-flights 3 --wait --timeout 15m",
     ]
     assert "has failed:\nError: one\ncontext deadline exceeded\nRestoring" in done.stdout
     assert refused(done).endswith("The upgrade has failed, see above. What ran before runs again.")
 
 
-@pytest.mark.parametrize("before", ["[]", '[{"revision": "3"}]'])
-def test_failed_up_on_our_own_cluster_is_left_as_it_is(before, verb, tools):
-    tools.answer("helm .* list", before)
+def test_failed_first_installation_has_nothing_to_restore(deploy, tools):
+    tools.answer("helm .* list", "[]")
     tools.answer("upgrade --install", code=1, error="Error: timed out")
-    error = refused(verb("up", check=False))
+    error = refused(deploy(check=False))
     assert error.endswith("--wait --timeout 15m has failed:\nError: timed out")
     assert "rollback" not in "\n".join(tools.calls)
+
+
+def stateful(size: str = "2Gi", **spec) -> dict:
+    """A StatefulSet with a volume, as the chart writes it or as Kubernetes returns it."""
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+    spec = {"serviceName": "triggerer", "selector": {}, **spec}
+    spec["volumeClaimTemplates"] = [{"metadata": {"name": "logs"}, "spec": {**claim}}]
+    about = {"name": "space-flights-triggerer"}
+    return {"kind": "StatefulSet", "metadata": about, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "replaced"),
+    [
+        (stateful(), False),
+        (stateful(replicas=2, template={"spec": {}}), False),
+        (stateful("1Gi"), True),
+        (stateful(serviceName="other"), True),
+        (stateful(selector={"matchLabels": {"release": "r"}}), True),
+        (stateful(podManagementPolicy="Parallel"), True),
+    ],
+)
+def test_what_cannot_be_changed_is_replaced_and_its_pods_and_volumes_stay(
+    wanted, replaced, deploy, tools
+):
+    here = stateful(podManagementPolicy="OrderedReady", revisionHistoryLimit=10)
+    here["spec"]["volumeClaimTemplates"][0]["spec"]["volumeMode"] = "Filesystem"
+    gone = stateful("9Gi") | {"metadata": {"name": "space-flights-scheduler"}}
+    tools.answer("get statefulsets --selector", json.dumps({"items": [here, gone]}))
+    tools.answer("create --dry-run=client", json.dumps(wanted))
+    done = deploy()
+    delete = f"{KUBECTL} delete statefulset space-flights-triggerer --cascade=orphan"
+    assert [call for call in tools.calls if "delete statefulset" in call] == [delete] * replaced
+    assert ("Replacing space-flights-triggerer, whose volumes stay" in done.stdout) is replaced
+
+
+NODE = {
+    "kind": "Node",
+    "metadata": {"name": "node"},
+    "spec": {},
+    "status": {"allocatable": {"cpu": "1930m", "memory": "4096000Ki"}},
+}
+GPU = NODE | {
+    "metadata": {"name": "gpu"},
+    "spec": {"taints": [{"key": "gpu", "effect": "NoSchedule"}]},
+}
+
+
+def running(namespace: str, cpu: str, phase: str = "Running", node: str = "node") -> dict:
+    containers = [{"resources": {"requests": {"cpu": cpu, "memory": "256Mi"}}}, {}]
+    spec = {"nodeName": node, "containers": containers}
+    about = {"name": "pod", "namespace": namespace}
+    return {"kind": "Pod", "metadata": about, "spec": spec, "status": {"phase": phase}}
+
+
+def workload(kind: str, cpu: str, memory: str, replicas: int | None = None, first="0") -> str:
+    resources = {"requests": {"cpu": cpu, "memory": memory}}
+    pod = {"containers": [{"resources": resources}]}
+    pod["initContainers"] = [{"resources": {"requests": {"cpu": first}}}]
+    spec = {"template": {"spec": pod}} | ({"replicas": replicas} if replicas else {})
+    if kind == "CronJob":
+        spec = {"jobTemplate": {"spec": spec}}
+    return json.dumps({"kind": kind, "metadata": {"name": "any"}, "spec": spec})
+
+
+CELERY = "\n".join(
+    [
+        workload("Deployment", "250m", "1Gi", 2),
+        workload("Job", "0.1", "512Mi", first="200m"),
+        workload("CronJob", "50m", "64Mi"),
+        json.dumps({"kind": "Service", "metadata": {"name": "any"}, "spec": {}}),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("context", "pods", "left", "stops"),
+    [
+        ("", [], "1.93 cores and 3.91 GiB", False),
+        ("", [running("airflow", "1900m")], "1.93 cores and 3.91 GiB", False),
+        ("", [running("kube-system", "1")], "0.93 cores and 3.66 GiB", False),
+        ("", [running("x", "1", "Succeeded")], "1.93 cores and 3.91 GiB", False),
+        ("", [running("x", "1", node="gpu")], "1.93 cores and 3.91 GiB", False),
+        ("", [running("x", "1200m")], "0.73 cores and 3.66 GiB", True),
+        ("prod", [running("x", "1200m")], "0.73 cores and 3.66 GiB", False),
+    ],
+)
+def test_deployment_says_what_airflow_asks_for_and_stops_first_if_our_cluster_lacks_it(
+    context, pods, left, stops, deploy, tools
+):
+    tools.answer("get secret", "secret/space-flights")
+    tools.answer("get nodes,pods", json.dumps({"items": [NODE, GPU, *pods]}))
+    tools.answer("create --dry-run=client", CELERY)
+    overlays = "executor-celery-redis flower"
+    done = deploy(check=False, OVERLAYS=overlays, CONTEXT=context, REGISTRY=REGISTRY)
+    said = (
+        f"OVERLAYS={overlays}: Airflow asks for 0.75 cores and 2.56 GiB of memory, "
+        f"and the cluster has {left} of memory left."
+    )
+    if stops:
+        assert refused(done) == f"{said} Choose other overlays, or give it more."
+        assert "get nodes,pods" in tools.calls[-1]
+    else:
+        assert done.stdout.splitlines().count(said) == 1
+        assert "upgrade --install" in "\n".join(tools.calls)
+
+
+def test_deployment_goes_on_where_nodes_may_not_be_read(deploy, tools):
+    tools.answer("get secret", "secret/space-flights")
+    tools.answer("get nodes,pods", code=1, error="Error from server (Forbidden): nodes")
+    tools.answer("create --dry-run=client", CELERY)
+    done = deploy(CONTEXT="prod", REGISTRY=REGISTRY, OVERLAYS="executor-celery-redis")
+    assert "2.56 GiB of memory, and the cluster does not show what it has.\n" in done.stdout
+    assert "upgrade --install" in tools.calls[-1]
 
 
 def test_up_shows_pods_and_deletes_broken_ones_that_block_an_upgrade(verb, tools):
@@ -695,7 +844,7 @@ def test_no_image_is_built_while_a_secret_would_leave(name, verb, tools, project
     error = refused(verb(name, check=False))
     assert "plugins/team.py:1: PASSWORD is not a reference" in error.splitlines()
     assert "TOP-SECRET" not in error
-    assert [call for call in tools.calls if not call.startswith("kind get clusters")] == []
+    assert [call for call in tools.calls if call.startswith("docker") or "upgrade" in call] == []
 
 
 def test_image_must_be_built_before_it_is_pushed(verb, tools):
@@ -978,3 +1127,80 @@ def test_workflow_really_deploys_with_a_kubeconfig_that_appears_in_no_command(
     assert tools.calls[0] == "docker login ghcr.io --username me --password-stdin"
     assert "env[0].value=ghcr.io/team/repo/space-flights@" + DIGEST in tools.calls[-1]
     assert "upgrade --install" in tools.calls[-1] and "overlays" not in tools.calls[-1]
+
+
+# This repository's own workflow
+
+
+@pytest.fixture
+def kind() -> dict:
+    """The job of the workflow that runs a new project on real clusters."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "kind.yml").read_text())
+    return workflow["jobs"]["cluster"]
+
+
+@pytest.mark.parametrize("released", ["", "v0.1.0\nv0.0.9"])
+def test_kind_workflow_runs_updates_delays_and_kills(released, kind, project, tools):
+    commands = ("copier", "git", "go", "make", "pip", *TOOLS)
+    for name in commands:
+        (tools.bin / name).unlink(missing_ok=True)
+        (tools.bin / name).symlink_to(tools.script)
+    tools.answer("git tag", released)
+    tools.answer("make logs", "=== slow: success, try 1\n=== slow: success, try 2")
+    environment = tools.environment(GITHUB_WORKSPACE="/starters", GITHUB_SHA="abc")
+    environment |= {"NODE": "node", "PROJECT": str(project)}
+    environment |= {name: str(tools.folder / name) for name in ("GITHUB_ENV", "GITHUB_PATH")}
+    environment["PATH"] += f"{os.pathsep}/usr/bin{os.pathsep}/bin"
+    skipped = ["failure()", *([] if released else ["env.RELEASED != ''"])]
+    for step in kind["steps"]:
+        if "run" in step and step.get("if") not in skipped:
+            run("bash", "-eo", "pipefail", "-c", step["run"], cwd=ROOT, env=environment)
+    assert (tools.folder / "GITHUB_ENV").read_text() == f"RELEASED={released[:6]}\n"
+    calls = [call for call in tools.calls if not re.match("git|go|pip", call)]
+    calls.remove("make trigger")  # runs beside the next ones
+    starter = "--data=starter=spaceflights-k8s --data=project_name=Space Flights"
+    slow = "kubectl --context kind-space-flights --namespace airflow {} pod --selector=task_id=slow"
+    assert calls == [
+        f"copier copy --trust --defaults --vcs-ref={released[:6] or 'HEAD'} {starter}"
+        f" /starters {project}",
+        "make install dag test",
+        "kind create cluster --name space-flights --image node --wait 5m",
+        f"make -C {project} cluster up trigger",
+        *["copier update --trust --defaults --vcs-ref=abc"] * bool(released),
+        *["make install dag test up trigger"] * bool(released),
+        "make dag up trigger",
+        "make logs",
+        slow.format("wait") + " --for=condition=Ready",
+        slow.format("delete") + " --wait=false",
+        "make logs",
+        "make up trigger OVERLAYS=executor-kubernetes",
+        "make up trigger",
+    ]
+
+
+def test_kind_workflow_has_three_versions_by_digest_and_only_targets_that_exist(kind, project):
+    versions = [
+        re.fullmatch(r"v1\.(\d\d)\.\d+@sha256:[0-9a-f]{64}", node)[1]
+        for node in kind["strategy"]["matrix"]["node"]
+    ]
+    assert versions == ["30", "33", KUBERNETES.removeprefix("1.")]
+    makefile = (project / "Makefile").read_text()
+    made = [
+        word
+        for step in kind["steps"]
+        for line in step.get("run", "").splitlines()
+        if line.startswith("make ")
+        for word in re.sub(r'-C "\$PROJECT"|> slow.log|&|OVERLAYS=\S+', "", line).split()[1:]
+    ]
+    assert len(made) > 15
+    assert [word for word in made if f"\n{word}: " not in makefile] == []
+
+
+def test_slow_pipeline_of_the_kind_workflow_is_one_that_kedro_finds(kind, project):
+    [step] = [step["run"] for step in kind["steps"] if "pipelines/slow" in step.get("run", "")]
+    before_make = step.partition("make dag")[0]
+    run("bash", "-ec", before_make, cwd=project, env=ENVIRONMENT | {"PROJECT": str(project)})
+    code = "from space_flights.pipelines.slow import create_pipeline as make; print(make().nodes)"
+    environment = ENVIRONMENT | {"PYTHONPATH": "src"}
+    done = run(sys.executable, "-c", code, cwd=project, env=environment)
+    assert done.stdout == "[Node(wait, 'companies', None, 'wait')]\n"

@@ -4,7 +4,8 @@ import importlib.util
 import itertools
 import json
 import runpy
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,17 @@ EXECUTORS = [
 ]
 DAGS = [None, "dags-git-sync", "dags-git-bundle"]
 EXTRAS = [name for name in OVERLAYS if name not in {*EXECUTORS, *DAGS}]
+WITH_DAGS = ["dagProcessor", "triggerer"]
+# What of an object can be changed; of any other kind, all can.
+CHANGEABLE = {
+    "Deployment": {"replicas", "revisionHistoryLimit", "strategy", "template"},
+    "StatefulSet": {
+        *("persistentVolumeClaimRetentionPolicy", "replicas", "revisionHistoryLimit"),
+        *("template", "updateStrategy"),
+    },
+    "Service": {"ports", "selector"},
+    "PersistentVolumeClaim": set(),
+}
 HIGHLY_AVAILABLE = ["api-server", "dag-processor", "scheduler", "triggerer"]
 KUBERNETES = "1.36"
 CRDS = {"ScaledObject"}  # KEDA's, which kubernetes-validate does not know
@@ -72,6 +84,16 @@ def deploy(tmp_path_factory) -> Path:
 def arguments(deploy):
     """The function of deploy/overlays.py."""
     return runpy.run_path(str(deploy / "overlays.py"))["arguments"]
+
+
+@pytest.fixture(scope="module")
+def needs(deploy) -> Callable:
+    """The function of deploy/room.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(deploy)
+        found = runpy.run_path(str(deploy / "room.py"))["needs"]
+        del sys.modules["tools"]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +208,36 @@ def pods(objects: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, spec["template"]["spec"]
 
 
+def needs_of_values(values: dict[str, Any]) -> dict[str, float]:
+    """Sum up the cores and MiB that the chart's pods ask for, from the values alone."""
+    executor, celery, git = (
+        values["executor"],
+        values["workers"]["celery"],
+        values["dags"]["gitSync"],
+    )
+    services = {name: values[name] for name in ("apiServer", "scheduler", *WITH_DAGS)}
+    with_dags = set(WITH_DAGS)
+    if executor == "LocalExecutor":
+        with_dags.add("scheduler")
+    if executor == "CeleryExecutor":
+        workers = 1 if celery.get("keda", {}).get("enabled") else celery["replicas"]
+        services["worker"] = celery | {"replicas": workers}
+        with_dags.add("worker")
+    optional = {name: values.get(name, {}) for name in ("redis", "flower", "cleanup", "pgbouncer")}
+    services |= {name: part for name, part in optional.items() if part.get("enabled")}
+    services |= {name: values[name] for name in ("migrateDatabaseJob", "createUserJob")}
+    total = {"cpu": 0.0, "memory": 0.0}
+    for name, part in services.items():
+        groomer = part.get("logGroomerSidecar", {"enabled": False})
+        containers = [part, *([groomer] if groomer.get("enabled", True) else [])]
+        containers += [git] if git.get("enabled") and name in with_dags else []
+        containers += [part["metricsExporterSidecar"]] if name == "pgbouncer" else []
+        for requests in (each["resources"]["requests"] for each in containers):
+            total["cpu"] += part.get("replicas", 1) * cores(requests["cpu"])
+            total["memory"] += part.get("replicas", 1) * mebibytes(requests["memory"])
+    return total
+
+
 def checkov(linters: Path, file: Path) -> dict[str, list[dict[str, Any]]]:
     """Run checkov, and return its findings by outcome."""
     command = ["--framework=kubernetes", "--skip-download", "--output=json", "--soft-fail"]
@@ -276,6 +328,65 @@ def test_laptop_leaves_half_a_gigabyte_of_four_for_a_task_and_the_cluster(files,
     assert sum(mebibytes(each["memory"]) for each in limits) <= 3.5 * 1024
     groomers = [values[part]["logGroomerSidecar"] for part in ("scheduler", "triggerer")]
     assert [each["enabled"] for each in groomers] == [False, False]
+
+
+def test_docs_say_what_each_executor_needs_with_each_overlay_that_adds_to_it(
+    files, deploy, arguments
+):
+    [[_, database]] = pods(manifests((deploy / "postgresql.yaml").read_text()))
+    requests = database["containers"][0]["resources"]["requests"]
+
+    def needed(*overlays: str) -> tuple[float, float]:
+        total = needs_of_values(reduce(merge, [files[name] for name in [None, *overlays]]))
+        if "laptop" in overlays:
+            total["cpu"] += cores(requests["cpu"])
+            total["memory"] += mebibytes(requests["memory"])
+        return total["cpu"], total["memory"] / 1024
+
+    columns = [[], ["dags-git-sync"], ["high-availability"], ["dags-git-sync", "high-availability"]]
+    table = []
+    for executor in EXECUTORS:
+        row = [f"`{executor}`" if executor else "none: LocalExecutor"]
+        for column in columns:
+            overlays = [name for name in (executor, *column) if name]
+            allowed = is_accepted(arguments, overlays)
+            row.append("{:.2f} cores, {:.2f} GiB".format(*needed(*overlays)) if allowed else "-")
+        table.append(row)
+    alone = needed("executor-celery-redis")
+    for extra in [name for name in EXTRAS if name != "high-availability"]:
+        both = needed("executor-celery-redis", extra)
+        more = [new - old for new, old in zip(both, alone, strict=True)]
+        if any(more):
+            cell = "{:+.2f} cores, {:+.2f} GiB".format(*more)
+            table.append([f"`{extra}` adds", cell, *["the same"] * 3])
+    rows = "".join(f"| {' | '.join(row)} |\n" for row in table)
+    assert rows in (ROOT / "docs" / "kubernetes.md").read_text(), rows
+
+
+def test_docs_say_of_each_overlay_what_ran():
+    _, _, tested = (ROOT / "docs" / "kubernetes.md").read_text().partition("## What was tested")
+    _, _, table = tested.partition("| overlays | what ran |")
+    first_cells = [line.split("|")[1] for line in table.partition("\n\n")[0].splitlines()[2:]]
+    named = [name for cell in first_cells for name in cell.split("`")[1::2]]
+    assert sorted(named) == OVERLAYS
+
+
+def test_no_overlay_sets_what_kubernetes_cannot_change(files):
+    fixed = ("persistence", "podManagementPolicy", "volumeClaimTemplates", "nameOverride")
+    fixed = (*fixed, "fullnameOverride", "useStandardNaming", "labels", "service")
+    set_ = {leaf for name in OVERLAYS for leaf in leaves(files[name])}
+    assert len(set_) > 100
+    assert [leaf for leaf in set_ if set(leaf.split(".")) & set(fixed)] == []
+
+
+@pytest.mark.parametrize(
+    "part", ["apiServer", "scheduler", "dagProcessor", "triggerer", "worker", "flower"]
+)
+def test_probes_that_start_airflow_wait_for_a_busy_laptop(part, files):
+    values = reduce(merge, [files[name] for name in (None, "executor-celery-redis", "flower")])
+    probes = {"worker": values["workers"]["celery"], **values}[part]
+    over_http = part in ("apiServer", "flower")
+    assert probes["livenessProbe"]["timeoutSeconds"] == (30 if over_http else 60)
 
 
 def test_oldest_logs_are_removed_before_the_disk_is_full(files):
@@ -484,6 +595,41 @@ def test_whatever_starts_pods_may_do_so(rendered):
             "executor-celery-rabbitmq": {"worker"},
         }
         assert bound == by_executor.get(choice.executor, {"scheduler"}) | {"triggerer"}, choice
+
+
+@pytest.mark.slow
+def test_each_overlay_can_follow_each_other_one(rendered):
+    fixed: dict[tuple[str, str], set[str]] = {}
+    workloads: dict[str, set[str]] = {}
+    for path in rendered.values():
+        for each in manifests(path.read_text()):
+            kind, name, spec = each["kind"], each["metadata"]["name"], each.get("spec", {})
+            if kind == "RoleBinding":
+                parts = each["roleRef"]
+            elif kind in CHANGEABLE:
+                parts = {key: spec[key] for key in spec.keys() - CHANGEABLE[kind]}
+            else:
+                parts = each.get("immutable")
+            fixed.setdefault((kind, name), set()).add(json.dumps(parts, sort_keys=True))
+            if kind in ("DaemonSet", "Deployment", "Job", "StatefulSet"):
+                workloads.setdefault(name.removeprefix("space-flights-"), set()).add(kind)
+    assert {each for each, variants in fixed.items() if len(variants) > 1} == set()
+    # helm removes the one that it no longer renders, and Airflow may have both meanwhile.
+    changing = {name: kinds for name, kinds in workloads.items() if len(kinds) > 1}
+    assert changing == {"scheduler": {"Deployment", "StatefulSet"}}
+    # release.py deletes them before.
+    jobs = {name for name, kinds in workloads.items() if "Job" in kinds}
+    assert jobs == {"create-user", "run-airflow-migrations"}
+
+
+@pytest.mark.slow
+def test_values_and_manifests_ask_for_the_same(rendered, files, needs):
+    for choice, path in rendered.items():
+        found = needs(manifests(path.read_text()))
+        values = reduce(merge, [files[name] for name in [None, *choice.overlays]])
+        expected = needs_of_values(values)
+        assert found["cpu"] == pytest.approx(expected["cpu"]), choice
+        assert found["memory"] / 2**20 == pytest.approx(expected["memory"]), choice
 
 
 @pytest.mark.slow

@@ -137,6 +137,7 @@ PLATFORM_FILES = {
         "deploy/postgresql.yaml",
         "deploy/raw_data.py",
         "deploy/release.py",
+        "deploy/room.py",
         "deploy/runs.py",
         "deploy/tools.py",
         "deploy/values.yaml",
