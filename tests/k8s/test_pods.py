@@ -288,8 +288,8 @@ def long_run(airflow, kubernetes):
         "delete pods": [500, 429],
         "get pods": [429, 500, "cut"],
         "get pods/log": ["cut", 429],
-        "list events": [500],
         "list pods": [429, 500],
+        "watch events": ["end", "cut"],
     }
     return run_id, pod, time.monotonic()
 

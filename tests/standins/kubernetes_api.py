@@ -50,7 +50,7 @@ LAUNCHER = {
     "pods": {"create", "delete", "get", "list", "patch", "watch"},
     "pods/log": {"get"},
     "pods/exec": {"create", "get"},
-    "events": {"list"},
+    "events": {"list", "watch"},
 }
 ROLES: dict[str, dict[str, set[str]]] = {  # of the service accounts, in Airflow's chart 1.22
     "scheduler": LAUNCHER,
@@ -601,7 +601,7 @@ class Handler(BaseHTTPRequestHandler):
         """Serve a connection until the client leaves, whenever that is."""
         try:
             super().handle()
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             self.close_connection = True
 
     def log_message(self, *_: object) -> None:
