@@ -28,6 +28,7 @@ from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from secrets import token_hex
+from select import select
 from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
@@ -591,8 +592,11 @@ class Handler(BaseHTTPRequestHandler):
         if content is not None:
             self.wfile.write(content)
             return
-        for line in filter(None, map(str.encode, gone(result))):
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        for line in map(str.encode, gone(result)):
+            if select([self.connection], [], [], 0)[0]:
+                raise ConnectionResetError  # the client has left
+            if line:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
         self.wfile.write(b"0\r\n\r\n")
 
     do_GET = do_POST = do_PATCH = do_DELETE = answer
@@ -907,8 +911,8 @@ class KubernetesApi:
         found = [pod.read() for pod in pods if selects(labels, pod.metadata.get("labels", {}))]
         return [pod for pod in found if selects(fields, {"status.phase": pod["status"]["phase"]})]
 
-    def watching(self, kind: str, since: int, seconds: float) -> Iterator[None]:
-        """Look again and again whether there is something new, until the watch ends.
+    def watching(self, kind: str, since: int, seconds: float) -> Iterator[str]:
+        """Ask again and again whether there is something new, until the watch ends.
 
         Raises:
             Refused: the events since then are forgotten.
@@ -918,12 +922,12 @@ class KubernetesApi:
             raise Refused(410, "Expired", text)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not self.closing.wait(0.2):
+            yield ""
             match self.disturbance("watch", kind):
                 case "cut":
                     raise ConnectionResetError
                 case "end":
                     return
-            yield
 
     def watch_pods(self, namespace: str, query: Mapping[str, str]) -> Iterator[str]:
         """Report pods that come, change and go, starting from a resourceVersion."""
@@ -932,7 +936,8 @@ class KubernetesApi:
             float(query.get("timeoutSeconds", 300)),
         )
         known: dict[str, dict] = {}
-        for _ in self.watching("pods", since, seconds):
+        for nothing in self.watching("pods", since, seconds):
+            yield nothing
             found = {pod["metadata"]["uid"]: pod for pod in self.select(namespace, query)}
             events = [("DELETED", known[uid]) for uid in known.keys() - found.keys()]
             for uid, pod in found.items():
@@ -962,7 +967,9 @@ class KubernetesApi:
 
         def watch() -> Iterator[str]:
             since = int(query.get("resourceVersion", 0))
-            for _ in self.watching("events", since, float(query.get("timeoutSeconds", 300))):
+            seconds = float(query.get("timeoutSeconds", 300))
+            for nothing in self.watching("events", since, seconds):
+                yield nothing
                 for event in found(since):
                     since = int(event["metadata"]["resourceVersion"])
                     yield json.dumps({"type": "ADDED", "object": event}) + "\n"
