@@ -247,9 +247,12 @@ class Pod:
                 text = f'Container image "{image}" is not present with pull policy of Never'
                 raise NotStarted("ErrImageNeverPull", text)
             reason = f'failed to resolve reference "{image}": {image}: not found'
-            self.wait_for_nothing("ErrImagePull", f'failed to pull image "{image}": {reason}')
-            self.deleted.wait(2)
             text = f'Back-off pulling image "{image}": ErrImagePull: {reason}'
+            while not self.deleted.is_set():
+                self.wait_for_nothing("ErrImagePull", f'failed to pull image "{image}": {reason}')
+                self.deleted.wait(2)
+                self.wait_for_nothing("ImagePullBackOff", text)
+                self.deleted.wait(8)
             raise NotStarted("ImagePullBackOff", text)
         self.record("Pulled", f'Container image "{image}" already present on machine', name)
         context = {**self.spec.get("securityContext", {}), **container.get("securityContext", {})}
