@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from local_airflow import LocalAirflow
-from tests.conftest import BIN, run
+from tests.conftest import run
 from tests.k8s.test_pods import (
     PARAMS,
     USER,
@@ -115,7 +115,9 @@ def volume(project, folder):
 
 @pytest.fixture(scope="module")
 def cluster(folder, project, image, volume, postgresql):
-    """Airflow with KubernetesExecutor, and its Kubernetes."""
+    """Airflow with KubernetesExecutor as in the overlay, and its Kubernetes."""
+    overlay = (project / "deploy" / "overlays" / "executor-kubernetes.yaml").read_text()
+    settings = yaml.safe_load(overlay)["config"]["kubernetes_executor"]
     database = postgresql.database()
     [connection] = database.values()
     template = folder / "pod_template_file.yaml"
@@ -126,18 +128,14 @@ def cluster(folder, project, image, volume, postgresql):
         environment = {
             **database,
             **kubernetes.environment,
-            "KUBECONFIG": str(kubernetes.kubeconfig),
             "AIRFLOW__CORE__EXECUTOR": "KubernetesExecutor",
-            "AIRFLOW__KUBERNETES_EXECUTOR__CONFIG_FILE": str(kubernetes.kubeconfig),
-            "AIRFLOW__KUBERNETES_EXECUTOR__IN_CLUSTER": "False",
+            **{f"AIRFLOW__KUBERNETES_EXECUTOR__{k.upper()}": str(settings[k]) for k in settings},
             "AIRFLOW__KUBERNETES_EXECUTOR__POD_TEMPLATE_FILE": str(template),
             "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
             "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
             "KEDRO_IMAGE": image,
         }
-        components = ("scheduler", "dag-processor", "api-server")
-        start = "".join(f"airflow {component} & " for component in components)
-        command = ["bash", "-c", f"airflow db migrate && {{ {start} wait -n; }}"]
+        command = kubernetes.servers("scheduler", "dag-processor", "api-server")
         airflow = LocalAirflow(
             folder / "airflow", project / "dags", environment=environment, command=command
         )
@@ -172,16 +170,23 @@ def wait_for_task(airflow, kubernetes, run_id):
     return pod
 
 
-def test_run_succeeds_in_its_tasks_pods_although_one_is_killed(
+def test_run_succeeds_in_its_tasks_pods_although_one_is_killed_and_the_api_server_is_busy(
     cluster, project, image, volume, folder
 ):
     airflow, kubernetes = cluster
+    kubernetes.disturbances = {"create pods": [429, 500], "delete pods": [429]}
     run_id = airflow.trigger("tasks", PARAMS)
     with held(volume / "01_raw" / "companies.csv"):
-        kubernetes.kill(wait_for_task(airflow, kubernetes, run_id))
+        pod = wait_for_task(airflow, kubernetes, run_id)
+        kubernetes.compact()
+        kubernetes.disturbances["watch pods"] = ["end", "cut"]
+        wait_for(lambda: not kubernetes.disturbances["watch pods"])
+        kubernetes.kill(pod)
+    assert "too old resource version" in (airflow.home / "standalone.log").read_text()
     assert ended(airflow, "tasks", run_id) == ("success", tries(data_processing=2))
     assert metrics_of_only_run(volume) == metrics_of_kedro(project, image, folder / "expected")
     assert len(sent(kubernetes, run_id)) == 5
+    assert not any(kubernetes.disturbances.values())
 
 
 def test_pods_match_pod_yaml_and_the_settings(cluster, image):
@@ -208,7 +213,7 @@ def test_run_survives_the_death_of_its_scheduler_with_the_same_pods(cluster, vol
         with held(volume / "01_raw" / "companies.csv"):
             run_id = airflow.trigger("tasks", PARAMS)
             pod = wait_for_task(airflow, kubernetes, run_id)
-            stack.enter_context(restarted(airflow, [BIN / "airflow", "scheduler"]))
+            stack.enter_context(restarted(airflow, kubernetes, "scheduler"))
             adopted = f"attempting to adopt pod {pod}"
             wait_for(lambda: adopted in (airflow.home / "scheduler.log").read_text())
         state, tasks = ended(airflow, "tasks", run_id)

@@ -11,9 +11,13 @@ from types import SimpleNamespace
 import kubernetes_validate
 import pytest
 import yaml
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 from hypothesis import given
 from hypothesis import strategies as st
+from kubernetes.client import ApiClient, ApiException
+from structlog.testing import capture_logs
 
 from tests.conftest import ENVIRONMENT, edit, run
 from tests.standins.images import K8S, create_project
@@ -181,6 +185,205 @@ def test_cluster_is_the_one_in_kubeconfig_or_the_one_airflow_runs_in(
     operator = dag.get_task("task_0").kubernetes_operator(context(dag, "task_0"))
     assert operator.in_cluster is (in_a_pod and not kubeconfig)
     assert operator.config_file == kubeconfig
+
+
+class Cluster:
+    """The part of the Kubernetes client that Airflow's operator uses at the end of a pod."""
+
+    def __init__(self, pod=None, events=()):
+        self.api_client, self.pod, self.events, self.removed = ApiClient(), pod, events, []
+
+    def made(self, kind, **fields):
+        response = SimpleNamespace(data=json.dumps(fields))
+        return self.api_client.deserialize(response, kind)
+
+    def read_namespaced_pod(self, name, namespace):
+        if self.pod is None:
+            raise ApiException(404, "Not Found")
+        return self.made("V1Pod", **self.pod)
+
+    def read_namespaced_pod_log(self, **_):
+        return [b"the output\n"]
+
+    def list_namespaced_event(self, **_):
+        metadata = {"name": "pod.1", "namespace": "default"}
+        involved = {"kind": "Pod", "name": "pod"}
+        events = [
+            {**each, "metadata": metadata, "involvedObject": involved} for each in self.events
+        ]
+        return self.made("CoreV1EventList", items=events)
+
+    def patch_namespaced_pod(self, **_):
+        """Mark the pod as seen."""
+
+    def delete_namespaced_pod(self, name, *_, **__):
+        self.removed.append(name)
+
+
+def ended_pod(deleted=False, disruption=None, code=137, cause="Error", words=None, **status):
+    """A pod that has failed, as a kubelet reports it."""
+    times = {"startedAt": "2024-01-01T00:00:00Z", "finishedAt": "2024-01-01T00:01:00Z"}
+    ended = {"exitCode": code, "reason": cause, "message": words, **times}
+    container = {"name": "base", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
+    conditions = [{"type": "PodScheduled", "status": "True"}]
+    if disruption:
+        reason, text = disruption
+        found = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": text}
+        conditions.append(found)
+    metadata = {"name": "pod", "namespace": "default"}
+    if deleted:
+        metadata["deletionTimestamp"] = "2024-01-01T00:01:00Z"
+    spec = {"containers": [{"name": "base", "image": "x"}]}
+    status |= {"phase": "Failed", "conditions": conditions}
+    status["containerStatuses"] = [{**container, "state": {"terminated": ended}}]
+    return {"metadata": metadata, "spec": spec, "status": status}
+
+
+def end(pods, monkeypatch, cluster, status="failed"):
+    """Let a task come back from the triggerer to a pod that failed.
+
+    Returns:
+        What it logs, and the exception that it raises.
+    """
+    monkeypatch.setattr(KubernetesHook, "core_v1_client", cluster)
+    dag = create(pods, image="x")
+    task = dag.get_task("task_0")
+    event = {"name": "pod", "namespace": "default", "status": status, "message": "it failed"}
+    with capture_logs() as logs, pytest.raises(AirflowException) as raised:
+        task.trigger_reentry(context(dag, "task_0"), event)
+    return [each["event"] for each in logs if each["log_level"] == "error"], raised.value
+
+
+LOW = (
+    "The node was low on resource: memory. Threshold quantity: 100Mi, available: 91436Ki. "
+    "Container base was using 1843Mi, request is 1Gi, has larger consumption of memory."
+)
+FULL = 'Usage of EmptyDir volume "tmp" exceeds the limit "1Gi".'
+SHUT = "Pod was terminated in response to imminent node shutdown."
+PREEMPTED = "default-scheduler: preempting to accommodate a higher priority pod"
+TAINTED = "Taint manager: deleting due to NoExecute taint"
+MEMORY = (
+    "The pod needed more memory than its limit: raise `memory` in conf/airflow/airflow.yml, then "
+    "`make dag`."
+)
+
+
+@pytest.mark.parametrize(
+    "pod, sentence",
+    [
+        (
+            {"reason": "Evicted", "message": LOW, "disruption": ("TerminationByKubelet", LOW)},
+            f"Kubernetes ended the pod (Evicted): {LOW}",
+        ),
+        (
+            {"reason": "Evicted", "message": FULL, "cause": "ContainerStatusUnknown"},
+            f"Kubernetes ended the pod (Evicted): {FULL}",
+        ),
+        (
+            {"reason": "Terminated", "message": SHUT, "disruption": ("TerminationByKubelet", SHUT)},
+            f"Kubernetes ended the pod (Terminated): {SHUT}",
+        ),
+        (
+            {"deleted": True, "disruption": ("EvictionByEvictionAPI", "Eviction API: evicting")},
+            "Kubernetes ended the pod (EvictionByEvictionAPI): Eviction API: evicting",
+        ),
+        (
+            {"deleted": True, "disruption": ("PreemptionByScheduler", PREEMPTED)},
+            f"Kubernetes ended the pod (PreemptionByScheduler): {PREEMPTED}",
+        ),
+        (
+            {"deleted": True, "disruption": ("DeletionByTaintManager", TAINTED)},
+            f"Kubernetes ended the pod (DeletionByTaintManager): {TAINTED}",
+        ),
+        ({"deleted": True, "code": 143}, "The pod was deleted before it was done."),
+        ({"cause": "OOMKilled"}, MEMORY),
+    ],
+)
+def test_log_says_why_kubernetes_ended_the_pod(pods, monkeypatch, pod, sentence):
+    cluster = Cluster(ended_pod(**pod))
+    messages, _ = end(pods, monkeypatch, cluster)
+    assert messages[-1] == sentence
+    assert cluster.removed == ["pod"]
+
+
+def test_pod_that_failed_by_itself_says_why_in_its_own_words(pods, monkeypatch):
+    words = "OSError: [Errno 28] No space left on device: 'data/06_models/regressor.pickle'"
+    messages, error = end(pods, monkeypatch, Cluster(ended_pod(code=1, words=words)))
+    assert str(error) == f"Pod pod returned a failure.\n{words}"
+    assert not [each for each in messages if each.startswith(("Kubernetes", "The pod"))]
+
+
+def test_log_says_what_happened_last_to_a_pod_that_is_gone(pods, monkeypatch):
+    events = [
+        {"reason": "Started", "message": "Started container base"},
+        {"reason": "Preempted", "message": "Preempted by pod 6f1c on node node-1"},
+        {"reason": "Killing", "message": "Stopping container base"},
+    ]
+    messages, error = end(pods, monkeypatch, Cluster(events=events), status="error")
+    assert messages == [
+        "The pod was deleted before it was done. Its last events: Preempted (Preempted by pod 6f1c "
+        "on node node-1), Killing (Stopping container base)"
+    ]
+    assert isinstance(error, PodNotFoundException)
+
+
+@pytest.mark.parametrize("trouble", [429, 500])
+def test_pod_that_cannot_be_read_at_once_is_read_again(pods, monkeypatch, trouble):
+    cluster, asked = Cluster(ended_pod(cause="OOMKilled")), []
+
+    def read_namespaced_pod(name, namespace):
+        asked.append(name)
+        if len(asked) == 1:
+            raise ApiException(trouble)
+        return cluster.made("V1Pod", **cluster.pod)
+
+    cluster.read_namespaced_pod = read_namespaced_pod
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    messages, _ = end(pods, monkeypatch, cluster)
+    assert messages[-1] == MEMORY
+
+
+QUOTA = (
+    'pods "pod" is forbidden: exceeded quota: airflow, requested: requests.memory=1Gi, used: '
+    "requests.memory=32Gi, limited: requests.memory=32Gi"
+)
+
+
+def start(pods, monkeypatch, refusal, minutes_ago):
+    """Let a task start a pod that is refused, some time after the task's start."""
+
+    def create_namespaced_pod(**_):
+        error = ApiException(403, "Forbidden")
+        error.body = json.dumps({"message": refusal})
+        raise error
+
+    cluster = Cluster()
+    cluster.create_namespaced_pod = create_namespaced_pod
+    cluster.list_namespaced_pod = lambda **_: cluster.made("V1PodList", items=[])
+    monkeypatch.setattr(KubernetesHook, "core_v1_client", cluster)
+    monkeypatch.setattr(KubernetesHook, "get_namespace", lambda self: "default")
+    monkeypatch.setattr(KubernetesHook, "is_in_cluster", True)
+    dag = create(pods, image="x")
+    given = context(dag, "task_0")
+    given["ti"].start_date = datetime.now(timezone.utc) - timedelta(minutes=minutes_ago)
+    type(dag.get_task("task_0")).execute.__wrapped__(dag.get_task("task_0"), given)
+
+
+def test_pod_that_finds_no_room_in_the_quota_is_started_a_minute_later(pods, monkeypatch):
+    with pytest.raises(TaskDeferred) as deferred:
+        start(pods, monkeypatch, QUOTA, minutes_ago=9)
+    wait = deferred.value.trigger.moment - datetime.now(timezone.utc)
+    assert timedelta(seconds=50) < wait <= timedelta(minutes=1)
+    assert deferred.value.method_name == "execute"
+
+
+@pytest.mark.parametrize("refusal, minutes_ago", [(QUOTA, 10), ("cannot create pods", 0)])
+def test_pod_that_is_refused_for_longer_or_for_good_fails_its_task(
+    pods, monkeypatch, refusal, minutes_ago
+):
+    with pytest.raises(ApiException) as raised:
+        start(pods, monkeypatch, refusal, minutes_ago)
+    assert json.loads(raised.value.body) == {"message": refusal}
 
 
 @pytest.mark.parametrize("storage", ["s3://bucket/flights", "gs://bucket", "abfs://container/x"])

@@ -1,18 +1,22 @@
 """Kubernetes without a cluster: the API that Airflow uses to run pods, on top of podman.
 
 A stand-in for the API server, the scheduler and the kubelet of a cluster with one node. What it
-reports of pods is modelled on the real ones: phases, conditions, reasons, events. It lacks access
-control, service accounts, namespaces, quotas, taints, affinity, devices, restarts, image pulls,
-`exec` and thus the sidecar for XComs, and the states and logs of init containers. The containers
-are real: `podman kube play` gets the pod as it was sent, except for what `for_podman` lists.
-Podman ignores `runAsNonRoot` and `activeDeadlineSeconds`, which are enforced here, and does not
-always report OOMKilled, which is inferred. Needs root, podman and catatonit.
+reports of pods is modelled on the real ones: phases, conditions, reasons, events. Airflow's
+services have the roles of its chart, and tokens that can be renewed; `disturbances` are what an API
+server that is upgraded or has too much to do does to its clients. It lacks namespaces, taints,
+affinity, devices, restarts, image pulls, `exec` and thus the sidecar for XComs, and the states and
+logs of init containers. The containers are real: `podman kube play` gets the pod as it was sent,
+except for what `for_podman` lists. Podman ignores `runAsNonRoot` and `activeDeadlineSeconds`, which
+are enforced here, and does not always report OOMKilled, which is inferred. Needs root, podman and
+catatonit.
 """
 
 import itertools
 import json
+import math
 import os
 import re
+import shlex
 import shutil
 import ssl
 import subprocess
@@ -24,12 +28,15 @@ from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from secrets import token_hex
+from select import select
 from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
 import kubernetes_validate
 import trustme
 import yaml
+
+from local_airflow import BIN
 
 CONTAINERS_CONF = Path(__file__).parent / "image" / "containers.conf"
 VERSION = "1.36"
@@ -40,6 +47,24 @@ QUANTITY = re.compile(r"(\d+\.?\d*|\.\d+)(m|u|n|k|M|G|T|P|E|[KMGTPE]i|[eE][+-]?\
 TERM = re.compile(r"(!?)([^\s=!,()]+) *(==?|!=|notin|in|) *(\([^)]*\)|[^,]*)")  # of a selector
 VARIABLE = re.compile(r"\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)")
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+LAUNCHER = {
+    "pods": {"create", "delete", "get", "list", "patch", "watch"},
+    "pods/log": {"get"},
+    "pods/exec": {"create", "get"},
+    "events": {"list", "watch"},
+}
+ROLES: dict[str, dict[str, set[str]]] = {  # of the service accounts, in Airflow's chart 1.22
+    "scheduler": LAUNCHER,
+    "triggerer": LAUNCHER,
+    "worker": LAUNCHER,
+    "api-server": {"pods": {"get", "list", "watch"}, "pods/log": {"get", "list"}},
+    "dag-processor": {},
+}
+VERBS = {"DELETE": "delete", "PATCH": "patch", "POST": "create"}
+BUSY = {  # what an API server says that cannot answer now
+    429: ("TooManyRequests", "The server has received too many requests, please try again later."),
+    500: ("InternalError", "Internal error occurred: etcdserver: request timed out"),
+}
 ENDED = ("exited", "stopped")  # of podman's states
 DISCOVERY = {  # what a client asks for before it lists pods
     "/version": {"major": "1", "minor": VERSION.partition(".")[2]},
@@ -54,6 +79,12 @@ DISCOVERY = {  # what a client asks for before it lists pods
 
 class Refused(Exception):
     """A failed request: the HTTP code, and the reason and message of its `Status`."""
+
+    def status(self) -> dict:
+        """Make the object that the client gets."""
+        code, reason, message = self.args
+        status = {"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure"}
+        return status | {"code": code, "reason": reason, "message": message}
 
 
 class NotStarted(Exception):
@@ -150,7 +181,9 @@ class Pod:
         self.containers = {f"{self.podman_name}-{name}": name for name in names}
         self.scheduled = {"type": "PodScheduled", "status": "False"}
         self.waiting = {"reason": "ContainerCreating"}
-        self.failure = self.reason = ""  # of podman; of the pod
+        self.failure = ""  # of podman
+        self.reason = self.message = ""  # of the pod
+        self.disruption: dict[str, str] = {}  # its reason and message
         self.killed = False
         self.inspected: dict[str, dict] = {}
         self.inspected_at = 0.0
@@ -189,6 +222,7 @@ class Pod:
         seconds = self.spec.get("activeDeadlineSeconds")
         if seconds and not self.deleted.wait(seconds) and self.status()["phase"] == "Running":
             self.killed, self.reason = True, "DeadlineExceeded"
+            self.message = "Pod was active on the node longer than the specified deadline"
             podman("stop", *self.containers, check=False)
 
     def unschedulable(self) -> str | None:
@@ -213,9 +247,12 @@ class Pod:
                 text = f'Container image "{image}" is not present with pull policy of Never'
                 raise NotStarted("ErrImageNeverPull", text)
             reason = f'failed to resolve reference "{image}": {image}: not found'
-            self.wait_for_nothing("ErrImagePull", f'failed to pull image "{image}": {reason}')
-            self.deleted.wait(2)
             text = f'Back-off pulling image "{image}": ErrImagePull: {reason}'
+            while not self.deleted.is_set():
+                self.wait_for_nothing("ErrImagePull", f'failed to pull image "{image}": {reason}')
+                self.deleted.wait(2)
+                self.wait_for_nothing("ImagePullBackOff", text)
+                self.deleted.wait(8)
             raise NotStarted("ImagePullBackOff", text)
         self.record("Pulled", f'Container image "{image}" already present on machine', name)
         context = {**self.spec.get("securityContext", {}), **container.get("securityContext", {})}
@@ -246,7 +283,7 @@ class Pod:
             "kind": "Event",
             "metadata": {"name": f"{self.name}.{version}", "namespace": self.key[0], **metadata},
             "involvedObject": {"kind": "Pod", "name": self.name, "namespace": self.key[0], **where},
-            "type": "Warning" if reason.startswith("Failed") else "Normal",
+            "type": "Warning" if reason.startswith(("Evicted", "Failed")) else "Normal",
             "reason": reason,
             "message": message,
             "firstTimestamp": timestamp(),
@@ -312,12 +349,15 @@ class Pod:
             phase = "Failed" if failed else "Succeeded"
         else:
             phase = "Pending" if states == {"waiting"} else "Running"
+        conditions = [self.scheduled, {"type": "Ready", "status": str(states == {"running"})}]
+        if self.disruption:
+            conditions.append({"type": "DisruptionTarget", "status": "True", **self.disruption})
         return {
             "phase": "Failed" if self.reason else phase,
-            "conditions": [self.scheduled, {"type": "Ready", "status": str(states == {"running"})}],
+            "conditions": conditions,
             "startTime": self.scheduled["lastTransitionTime"],
             "containerStatuses": statuses,
-            **({"reason": self.reason} if self.reason else {}),
+            **({"reason": self.reason, "message": self.message} if self.reason else {}),
             **({"hostIP": "127.0.0.1", "podIP": "127.0.0.1"} if inspected else {}),
         }
 
@@ -375,6 +415,8 @@ class Pod:
         """Stop the containers, and forget the pod, in the background."""
         self.deleted.set()
         self.killed = True
+        for name in self.containers.values():
+            self.record("Killing", f"Stopping container {name}", name)
         self.metadata["deletionTimestamp"] = timestamp()
         self.metadata["resourceVersion"] = str(self.api.version())
 
@@ -511,6 +553,20 @@ def _variables(pod: Pod, container: dict) -> list[dict]:
     return list(found.values())
 
 
+def cut(lines: Iterator[str]) -> Iterator[str]:
+    """Break a connection after the first line."""
+    yield next(lines)
+    raise ConnectionResetError
+
+
+def gone(lines: Iterator[str]) -> Iterator[str]:
+    """Tell the client of a watch, whose answer has begun, what is wrong."""
+    try:
+        yield from lines
+    except Refused as error:
+        yield json.dumps({"type": "ERROR", "object": error.status()}) + "\n"
+
+
 class Handler(BaseHTTPRequestHandler):
     """The requests of a Kubernetes client."""
 
@@ -520,29 +576,30 @@ class Handler(BaseHTTPRequestHandler):
         """Give a request to the API, and send its answer."""
         url = urlsplit(self.path)
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
-        known = scheme.lower() == "bearer" and token == self.server.api.token
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
         query = {key: "true" if value == "True" else value for key, value in parse_qsl(url.query)}
         code = 201 if self.command == "POST" else 200
         try:
-            if not known:
-                raise Refused(401, "Unauthorized", "Unauthorized")
-            result = self.server.api.answer(self.command, url.path, query, body)
+            user = self.server.api.user(token if scheme.lower() == "bearer" else "")
+            result = self.server.api.answer(user, self.command, url.path, query, body)
         except Refused as error:
-            code, reason, message = error.args
-            result = {"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code}
-            result |= {"reason": reason, "message": message}
+            code, result = error.args[0], error.status()
         content = json.dumps(result).encode() if isinstance(result, dict) else None
         length = ("Transfer-Encoding", "chunked")
         self.send_response(code)
         self.send_header("Content-Type", "text/plain" if content is None else "application/json")
         self.send_header(*(length if content is None else ("Content-Length", str(len(content)))))
+        if code == 429:
+            self.send_header("Retry-After", "1")
         self.end_headers()
         if content is not None:
             self.wfile.write(content)
             return
-        for line in filter(None, map(str.encode, result)):
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        for line in map(str.encode, gone(result)):
+            if select([self.connection], [], [], 0)[0]:
+                raise ConnectionResetError  # the client has left
+            if line:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
         self.wfile.write(b"0\r\n\r\n")
 
     do_GET = do_POST = do_PATCH = do_DELETE = answer
@@ -551,7 +608,7 @@ class Handler(BaseHTTPRequestHandler):
         """Serve a connection until the client leaves, whenever that is."""
         try:
             super().handle()
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             self.close_connection = True
 
     def log_message(self, *_: object) -> None:
@@ -572,9 +629,14 @@ class KubernetesApi:
     Attributes:
         kubeconfig: the file that tells a client outside the cluster where the API is.
         environment: the variables that every container in a cluster has.
+        quota: how many pods there may be at a time.
+        disturbances: what happens to the next requests, by verb and resource, like `get pods`: 429
+            or 500 instead of an answer; or `cut` in the middle of it. Watches, even those under
+            way, may `end` too, as they do in a cluster once in a while.
         created: the pods as they were sent.
         deleted: the names of the pods that clients asked to delete.
         events: all events so far.
+        unauthorized: how many requests came without a valid token.
     """
 
     def __init__(
@@ -591,8 +653,12 @@ class KubernetesApi:
         self.known = {"secret": secrets or {}, "configMap": config_maps or {}}
         self.prefix = f"kube-{uuid4().hex[:12]}"
         self.kubeconfig = self.folder / "kubeconfig"
-        self.service_account = self.folder / "serviceaccount"
-        self.token = token_hex()
+        self.tokens: dict[str, str] = {}  # the users
+        self.expiry: dict[str, float] = {}  # of tokens that have been renewed
+        self.unauthorized = 0
+        self.oldest = 0  # the first resourceVersion from which a client may still watch
+        self.quota = 100
+        self.disturbances: dict[str, list[int | str]] = {}
         self.created: list[dict] = []
         self.deleted: list[str] = []
         self.events: list[dict] = []
@@ -614,10 +680,11 @@ class KubernetesApi:
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",
         }
-        self.service_account.mkdir()
-        authority.cert_pem.write_to_path(self.service_account / "ca.crt")
-        (self.service_account / "token").write_text(self.token)
-        (self.service_account / "namespace").write_text("default")
+        for account in ROLES:
+            (self.folder / account).mkdir()
+            authority.cert_pem.write_to_path(self.folder / account / "ca.crt")
+            (self.folder / account / "namespace").write_text("default")
+        self.renew_tokens()
         url = f"https://127.0.0.1:{self.server.server_port}"
         trusted = b64encode(authority.cert_pem.bytes()).decode()
         config = {
@@ -628,7 +695,7 @@ class KubernetesApi:
                 {"name": "test", "cluster": {"server": url, "certificate-authority-data": trusted}}
             ],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-            "users": [{"name": "test", "user": {"token": self.token}}],
+            "users": [{"name": "test", "user": {"token": self.token("admin")}}],
         }
         self.kubeconfig.write_text(yaml.safe_dump(config))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -651,11 +718,51 @@ class KubernetesApi:
         if left:
             raise RuntimeError(f"These pods may be left in podman: {' '.join(left)}")
 
-    def inside(self, *command: str | Path) -> list[str]:
-        """The command that runs another one as in a pod, with a mounted service account."""
+    def inside(self, service: str) -> list[str]:
+        """The command that runs a service of Airflow as in its pod, with its service account."""
         mount = 'mkdir --parents "$1" && mount --bind "$0" "$1" && shift && exec "$@"'
-        inside = ["unshare", "--mount", "sh", "-c", mount, self.service_account, SERVICE_ACCOUNT]
-        return [str(part) for part in (*inside, *command)]
+        inside = ["unshare", "--mount", "sh", "-c", mount, self.folder / service, SERVICE_ACCOUNT]
+        return [str(part) for part in (*inside, BIN / "airflow", service)]
+
+    def servers(self, *services: str) -> list[str]:
+        """The command that runs Airflow in this cluster: the services as each in its own pod."""
+        started = "".join(f"{shlex.join(self.inside(service))} & " for service in services)
+        return ["bash", "-c", f"airflow db migrate && {{ {started} wait -n; }}"]
+
+    def token(self, user: str) -> str:
+        """Make a token for a user."""
+        token = token_hex()
+        self.tokens[token] = user
+        return token
+
+    def renew_tokens(self, seconds: float = 0) -> None:
+        """Renew the mounted tokens, as a kubelet does, and refuse the old ones after a while."""
+        old = [token for token, user in self.tokens.items() if user in ROLES]
+        for account in ROLES:
+            (self.folder / account / "new").write_text(self.token(account))
+            (self.folder / account / "new").replace(self.folder / account / "token")
+        self.expiry |= dict.fromkeys(old, time.monotonic() + seconds)
+
+    def compact(self) -> None:
+        """Forget what has happened so far: a watch from there on is `410 Gone`."""
+        self.oldest = self.version()
+
+    def user(self, token: str) -> str:
+        """The user whose token this is.
+
+        Raises:
+            Refused: it is unknown, or has been renewed too long ago.
+        """
+        if token not in self.tokens or time.monotonic() > self.expiry.get(token, math.inf):
+            self.unauthorized += 1
+            raise Refused(401, "Unauthorized", "Unauthorized")
+        return self.tokens[token]
+
+    def disturbance(self, verb: str, resource: str) -> int | str | None:
+        """The next disturbance of such requests."""
+        with self.lock:
+            planned = self.disturbances.get(f"{verb} {resource}")
+            return planned.pop(0) if planned else None
 
     def pods(self) -> list[dict]:
         """The current pods, with their status."""
@@ -663,14 +770,28 @@ class KubernetesApi:
 
     def kill(self, name: str) -> None:
         """Send SIGKILL to the containers of a pod."""
-        [pod] = [pod for pod in list(self.running.values()) if pod.name == name]
-        pod.killed = True
-        podman("kill", *pod.containers)
+        self.running["default", name].killed = True
+        self.send(name, "KILL")
+
+    def kill_as_out_of_memory(self, name: str) -> None:
+        """Do what the kernel does with a pod that needs more memory than its limit."""
+        self.send(name, "KILL")
+
+    def delete(self, name: str) -> None:
+        """Do what `kubectl delete pod --now` does."""
+        self.act("DELETE", "default", "pods", name, None, {}, {"gracePeriodSeconds": 1})
+
+    def evict(self, name: str, message: str) -> None:
+        """Do what a kubelet does with a pod when the node is short of something."""
+        pod = self.running["default", name]
+        pod.disruption = {"reason": "TerminationByKubelet", "message": message}
+        pod.reason, pod.message = "Evicted", message
+        pod.record("Evicted", message)
+        self.kill(name)
 
     def send(self, name: str, signal: str) -> None:
         """Send a signal, like STOP or CONT, to the containers of a pod."""
-        [pod] = [pod for pod in list(self.running.values()) if pod.name == name]
-        podman("kill", f"--signal={signal}", *pod.containers)
+        podman("kill", f"--signal={signal}", *self.running["default", name].containers)
 
     def data(self, kind: str, reference: Mapping[str, object]) -> Mapping[str, str]:
         """The data of a Secret or ConfigMap that a pod refers to.
@@ -683,13 +804,59 @@ class KubernetesApi:
             raise NotStarted("CreateContainerConfigError", f'{kind.lower()} "{name}" not found')
         return self.known[kind].get(name, {})
 
-    def answer(self, method: str, path: str, query: dict, body: dict) -> dict | Iterator[str]:
-        """Answer a request with an object, or with lines as they come.
+    def answer(
+        self, user: str, method: str, path: str, query: dict, body: dict
+    ) -> dict | Iterator[str]:
+        """Answer a user's request with an object, or with lines as they come.
 
         Raises:
             Refused: what to tell the client if it fails.
         """
-        namespace, kind, name, part = (ROUTE.fullmatch(path) or re.match("()()()()", "")).groups()
+        if method == "GET" and path in DISCOVERY:
+            return DISCOVERY[path]
+        if not (route := ROUTE.fullmatch(path)):
+            raise Refused(404, "NotFound", f"the stand-in lacks {path}")
+        namespace, kind, name, part = route.groups()
+        resource = f"{kind}/{part}" if part else kind
+        watching = query.get("watch") == "true"
+        verb = VERBS.get(method) or ("get" if name else "watch" if watching else "list")
+        self.authorize(user, verb, resource, namespace)
+        disturbance = None if watching else self.disturbance(verb, resource)
+        if disturbance in BUSY:
+            raise Refused(disturbance, *BUSY[disturbance])
+        result = self.act(method, namespace, kind, name, part, query, body)
+        if disturbance == "cut" and isinstance(result, dict):
+            raise ConnectionResetError
+        return cut(result) if disturbance == "cut" else result
+
+    def authorize(self, user: str, verb: str, resource: str, namespace: str) -> None:
+        """Allow what the chart's roles allow, and everything to whoever has the kubeconfig.
+
+        Raises:
+            Refused: the user may not do this.
+        """
+        allowed = ROLES[user].get(resource, ()) if user in ROLES else {verb}
+        if verb not in allowed or (user in ROLES and namespace != "default"):
+            who = f"system:serviceaccount:default:airflow-{user}"
+            text = f'{resource} is forbidden: User "{who}" cannot {verb} resource "{resource}" '
+            text += f'in API group "" in the namespace "{namespace}"'
+            raise Refused(403, "Forbidden", text)
+
+    def act(
+        self,
+        method: str,
+        namespace: str,
+        kind: str,
+        name: str | None,
+        part: str | None,
+        query: dict,
+        body: dict,
+    ) -> dict | Iterator[str]:
+        """Do what a request asks for, and answer it.
+
+        Raises:
+            Refused: what to tell the client if it fails.
+        """
         pod = self.running.get((namespace, name))
         match method, kind, part or bool(name):
             case "POST", "pods", False:
@@ -719,9 +886,7 @@ class KubernetesApi:
                     self.deleted.append(name)
                     pod.remove(int(copied(body).get("gracePeriodSeconds", grace)))
                 return pod.read()
-            case "GET", "", _ if path in DISCOVERY:
-                return DISCOVERY[path]
-        raise Refused(405, "MethodNotAllowed", f"the stand-in lacks {method} {path}")
+        raise Refused(405, "MethodNotAllowed", f"the stand-in lacks {method} for {kind}/{part}")
 
     def create(self, namespace: str, body: dict) -> dict:
         """Create a pod, if it is valid."""
@@ -731,6 +896,11 @@ class KubernetesApi:
         with self.lock:
             if (namespace, name) in self.running:
                 raise Refused(409, "AlreadyExists", f'pods "{name}" already exists')
+            if (used := len(self.running)) >= self.quota:
+                text = f'pods "{name}" is forbidden: exceeded quota: airflow, requested: pods=1, '
+                raise Refused(
+                    403, "Forbidden", f"{text}used: pods={used}, limited: pods={self.quota}"
+                )
             self.created.append(body)
             pod = self.running[namespace, name] = Pod(self, body, namespace)
         answer = pod.read()
@@ -744,12 +914,33 @@ class KubernetesApi:
         found = [pod.read() for pod in pods if selects(labels, pod.metadata.get("labels", {}))]
         return [pod for pod in found if selects(fields, {"status.phase": pod["status"]["phase"]})]
 
+    def watching(self, kind: str, since: int, seconds: float) -> Iterator[str]:
+        """Ask again and again whether there is something new, until the watch ends.
+
+        Raises:
+            Refused: the events since then are forgotten.
+        """
+        if 0 < since < self.oldest:
+            text = f"too old resource version: {since} ({self.oldest})"
+            raise Refused(410, "Expired", text)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self.closing.wait(0.2):
+            yield ""
+            match self.disturbance("watch", kind):
+                case "cut":
+                    raise ConnectionResetError
+                case "end":
+                    return
+
     def watch_pods(self, namespace: str, query: Mapping[str, str]) -> Iterator[str]:
         """Report pods that come, change and go, starting from a resourceVersion."""
-        deadline = time.monotonic() + float(query.get("timeoutSeconds", 300))
-        since = int(query.get("resourceVersion", 0))
+        since, seconds = (
+            int(query.get("resourceVersion", 0)),
+            float(query.get("timeoutSeconds", 300)),
+        )
         known: dict[str, dict] = {}
-        while time.monotonic() < deadline and not self.closing.wait(0.2):
+        for nothing in self.watching("pods", since, seconds):
+            yield nothing
             found = {pod["metadata"]["uid"]: pod for pod in self.select(namespace, query)}
             events = [("DELETED", known[uid]) for uid in known.keys() - found.keys()]
             for uid, pod in found.items():
@@ -778,9 +969,10 @@ class KubernetesApi:
                     yield event
 
         def watch() -> Iterator[str]:
-            deadline = time.monotonic() + float(query.get("timeoutSeconds", 300))
             since = int(query.get("resourceVersion", 0))
-            while time.monotonic() < deadline and not self.closing.wait(0.2):
+            seconds = float(query.get("timeoutSeconds", 300))
+            for nothing in self.watching("events", since, seconds):
+                yield nothing
                 for event in found(since):
                     since = int(event["metadata"]["resourceVersion"])
                     yield json.dumps({"type": "ADDED", "object": event}) + "\n"

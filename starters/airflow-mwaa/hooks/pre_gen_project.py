@@ -171,9 +171,9 @@ python_telegram_bot pytokens pytz pyvespa pywinrm pyyaml pyzmq qdrant_client que
 random raw_data ray re reactivex readline redis redshift_connector referencing regex
 register_python_argcomplete reprlib requests requests_file requests_kerberos requests_ntlm
 requests_oauthlib requests_toolbelt resource retryhttp return rich rich_argparse rich_toolkit
-rlcompleter rpds rpds_py rsa ruamel_yaml ruff runpy runs s3fs s3transfer sagemaker_studio sched
-scikit_learn scipy scramp scrapbook secrets secretstorage segment_analytics_python select selectors
-semver sendgrid sentry_sdk setproctitle setuptools shellingham shelve shlex shutil signal
+rlcompleter room rpds rpds_py rsa ruamel_yaml ruff runpy runs s3fs s3transfer sagemaker_studio
+sched scikit_learn scipy scramp scrapbook secrets secretstorage segment_analytics_python select
+selectors semver sendgrid sentry_sdk setproctitle setuptools shellingham shelve shlex shutil signal
 simple_salesforce site six sklearn slack_sdk slugify smart_open smbprotocol smmap smtpd smtplib
 sndhdr sniffio snowflake_connector_python snowflake_snowpark_python snowflake_sqlalchemy socket
 socketserver sortedcontainers soupsieve spwd spython sqlalchemy sqlalchemy_bigquery

@@ -4,15 +4,18 @@ No package is needed, so that none runs with the right to deploy.
 """
 
 import base64
+import functools
 import json
 import secrets
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from images import labels, load, push
 from overlays import arguments
+from room import check_room, parse
 from tools import (
     CONTEXT,
     NAME,
@@ -32,6 +35,7 @@ from tools import (
 )
 
 CHART = ("airflow", "--repo", "https://airflow.apache.org", "--version", "1.22.0")
+CLAIM = ("accessModes", "resources", "storageClassName")
 WAIT = ("--wait", "--timeout", "15m")
 
 
@@ -77,7 +81,19 @@ def check(runners: set[str]) -> list[str]:
             "OVERLAYS=executor-kubernetes, without laptop."
         )
     scope()
+    rendered(*values)
     return values
+
+
+@functools.cache
+def rendered(*values: str) -> list[dict[str, Any]]:
+    """Render what would be installed, and stop unless the cluster has room for it."""
+    manifests = run(*helm("template", RELEASE, *CHART, *values))
+    if "laptop" in OVERLAYS.split():
+        manifests += "\n---\n" + Path("deploy/postgresql.yaml").read_text()
+    objects = parse(manifests)
+    check_room(objects)
+    return objects
 
 
 def make_secrets(with_database: bool) -> None:
@@ -106,28 +122,29 @@ def make_secrets(with_database: bool) -> None:
 
 
 def install(images: list[str], values: list[str]) -> None:
-    """Install or upgrade the chart; on another cluster than our own, restore it if that fails."""
+    """Install or upgrade the chart, and restore what ran before if that fails."""
+    objects = rendered(*values)
     project, airflow = images
     # Of a digest, @sha256 is left to the repository: KubernetesExecutor puts a : between the two.
     repository, _, tag = airflow.rpartition(":")
-    values += ["--set-string", f"env[0].value={project}"]  # KEDRO_IMAGE
+    values = [*values, "--set-string", f"env[0].value={project}"]  # KEDRO_IMAGE
     values += ["--set-string", f"images.airflow.repository={repository}"]
     values += ["--set-string", f"images.airflow.tag={tag}"]
     deployed = run(*helm("list", "--filter", f"^{RELEASE}$", "--deployed", "--output=json"))
-    error = follow("upgrade", "--install", RELEASE, *CHART, *values, *WAIT)
-    if error and CONTEXT and (before := json.loads(deployed)):
+    error = follow(objects, "upgrade", "--install", RELEASE, *CHART, *values, *WAIT)
+    if error and (before := json.loads(deployed)):
         print(f"{error}\nRestoring what ran before")
-        error = follow("rollback", RELEASE, str(before[0]["revision"]), *WAIT)
+        revision = str(before[0]["revision"])
+        objects = parse(run(*helm("get", "manifest", RELEASE, "--revision", revision)))
+        error = follow(objects, "rollback", RELEASE, revision, *WAIT)
         error = error or "The upgrade has failed, see above. What ran before runs again."
     if error:
         sys.exit(error)
 
 
-def follow(*arguments: str) -> str:
-    """Run helm, show meanwhile how the pods come up, and return what it said last if it failed."""
-    # Jobs cannot be changed.
-    jobs = [f"{RELEASE}-run-airflow-migrations", f"{RELEASE}-create-user"]
-    kubectl("delete", "job", *jobs, "--ignore-not-found")
+def follow(objects: list[dict[str, Any]], *arguments: str) -> str:
+    """Let helm apply these objects, show how the pods come up, and return how it failed, or ""."""
+    make_way(objects)
     known: dict[str, str] = {}
     process = Process(*helm(*arguments))
     while process.poll() is None:
@@ -135,6 +152,32 @@ def follow(*arguments: str) -> str:
         with suppress(subprocess.TimeoutExpired):
             process.wait(POLL)
     return process.failure() if process.returncode else ""
+
+
+def make_way(objects: list[dict[str, Any]]) -> None:
+    """Delete what Kubernetes cannot change: jobs, and StatefulSets, whose pods and volumes stay."""
+    jobs = [f"{RELEASE}-run-airflow-migrations", f"{RELEASE}-create-user"]
+    kubectl("delete", "job", *jobs, "--ignore-not-found")
+    wanted = {
+        item["metadata"]["name"]: fixed(item) for item in objects if item["kind"] == "StatefulSet"
+    }
+    found = kubectl("get", "statefulsets", f"--selector=release={RELEASE}", "--output=json")
+    for item in json.loads(found)["items"]:
+        name = item["metadata"]["name"]
+        if wanted.get(name, fixed(item)) != fixed(item):
+            print(f"Replacing {name}, whose volumes stay as they are")
+            kubectl("delete", "statefulset", name, "--cascade=orphan")
+
+
+def fixed(stateful: dict[str, Any]) -> tuple[Any, ...]:
+    """List what of a StatefulSet cannot be changed."""
+    spec = stateful["spec"]
+    claims = [
+        (claim["metadata"]["name"], *map(claim["spec"].get, CLAIM))
+        for claim in spec.get("volumeClaimTemplates", ())
+    ]
+    policy = spec.get("podManagementPolicy", "OrderedReady")
+    return spec["serviceName"], spec["selector"], policy, claims
 
 
 def watch(known: dict[str, str]) -> None:

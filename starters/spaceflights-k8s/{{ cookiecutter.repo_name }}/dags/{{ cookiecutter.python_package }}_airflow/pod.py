@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -128,20 +128,64 @@ def add(owner: dict[str, Any], field: str, items: Sequence[Any]) -> None:
         owner[field] = [*owner.get(field, []), *items]
 
 
+def ending(pod: Any) -> str | None:
+    """Say why Kubernetes ended a pod, or None if the pod's own output says why it failed."""
+    conditions = [each for each in pod.status.conditions or [] if each.type == "DisruptionTarget"]
+    for cause in (pod.status, *conditions):
+        if cause.reason:
+            return f"Kubernetes ended the pod ({cause.reason}): {cause.message}"
+    if pod.metadata.deletion_timestamp:
+        return "The pod was deleted before it was done."
+    for container in pod.status.container_statuses or []:
+        if container.state.terminated and container.state.terminated.reason == "OOMKilled":
+            return (
+                "The pod needed more memory than its limit: raise `memory` in "
+                "conf/airflow/airflow.yml, then `make dag`."
+            )
+    return None
+
+
 class PodOperator(PodSettings):
     """Starts a pod, and leaves it to the triggerer until it finishes."""
 
     kubernetes: KubernetesPodOperator | None = None
 
-    def execute(self, context: Any) -> None:
+    def execute(self, context: Any, event: Any = None) -> None:
         """Start the pod, or find the one that an interrupted try started."""
         self.kubernetes = self.kubernetes_operator(context)
-        self.kubernetes.execute_async(context)
+        try:
+            self.kubernetes.execute_async(context)
+        except Exception as error:
+            waited = datetime.now(timezone.utc) - context["ti"].start_date
+            if "exceeded quota" in str(error) and waited < self.startup_timeout:
+                self.wait_for_quota()
+            raise
+
+    def wait_for_quota(self) -> None:
+        """Start the pod in a minute, and take no slot until then."""
+        from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+
+        self.log.warning("The namespace's quota has no room for the pod: next attempt in a minute.")
+        self.defer(trigger=TimeDeltaTrigger(timedelta(minutes=1)), method_name="execute")
 
     def trigger_reentry(self, context: Any, event: dict[str, Any]) -> None:
         """Log the pod's output, remove the pod, and fail if it failed."""
+        from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
+        from kubernetes.client import V1ObjectMeta, V1Pod
+
         self.kubernetes = self.kubernetes_operator(context)
-        self.kubernetes.trigger_reentry(context, event)
+        try:
+            self.kubernetes.trigger_reentry(context, event)
+        except PodNotFoundException:
+            pod = V1Pod(metadata=V1ObjectMeta(name=event["name"], namespace=event["namespace"]))
+            events = self.kubernetes.pod_manager.read_pod_events(pod).items
+            last = ", ".join(f"{each.reason} ({each.message})" for each in events[-2:])
+            self.log.error("The pod was deleted before it was done. Its last events: %s", last)
+            raise
+        except Exception:
+            if self.kubernetes.pod and (reason := ending(self.kubernetes.pod)):
+                self.log.error(reason)
+            raise
 
     def on_kill(self) -> None:
         """Remove the pod."""
@@ -150,12 +194,13 @@ class PodOperator(PodSettings):
 
     def kubernetes_operator(self, context: Any) -> KubernetesPodOperator:
         """Create the Airflow operator that does the work."""
+        from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import generic_api_retry
         from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 
         # Kubernetes would replace $(NAME) with the pod's environment variable.
         work = self.run_in(context).to_json().replace("$", r"\u0024")
         seconds = int(self.startup_timeout.total_seconds())
-        return KubernetesPodOperator(
+        operator = KubernetesPodOperator(
             task_id=self.task_id,
             kubernetes_conn_id=None,  # the cluster in KUBECONFIG, or the one Airflow runs in
             config_file=os.environ.get("KUBECONFIG"),
@@ -170,6 +215,9 @@ class PodOperator(PodSettings):
             log_events_on_failure=True,
             log_pod_spec_on_failure=False,
         )
+        # The operator asks again after a 429 or a 500, but not here: the pod would run twice.
+        operator.hook.get_pod = generic_api_retry(operator.hook.get_pod)  # type: ignore
+        return operator
 
 
 class ExecutorOperator(PodSettings):
