@@ -188,7 +188,11 @@ def test_each_run_has_one_folder_of_its_own_whatever_its_id(run_id):
     st.lists(
         st.tuples(
             st.text(st.sampled_from("abc:+-_019"), min_size=1, max_size=10),
-            st.datetimes(datetime(2000, 1, 1), timezones=st.just(timezone.utc)),
+            st.datetimes(
+                datetime(2000, 1, 1),
+                datetime(2100, 1, 1),
+                timezones=st.sampled_from([timezone.utc, timezone(timedelta(hours=9))]),
+            ),
         ),
         unique_by=lambda run: run[0],
         min_size=2,

@@ -117,3 +117,11 @@ def test_refused_conf_is_named_in_one_sentence_and_not_retried(conf_of_run, said
     with pytest.raises(AirflowFailException, match=re.escape(said)) as refused:
         parameters(conf_of_run)
     assert "\n" not in str(refused.value)
+
+
+def test_field_of_the_form_cannot_replace_what_describes_the_run():
+    run = SimpleNamespace(run_id="mine")
+    given = {"dag_run": run, "params": {"airflow.folder": "yours", "a.b": 1}}
+    parameters = run_parameters(given, ["airflow.folder", "a.b"])
+    assert parameters["a"] == {"b": 1}
+    assert parameters["airflow"]["folder"] == parameters["airflow"]["run_id"] == "mine"
