@@ -289,7 +289,6 @@ def long_run(airflow, kubernetes):
         "get pods": [429, 500, "cut"],
         "get pods/log": ["cut", 429],
         "list pods": [429, 500],
-        "watch events": ["end", "cut"],
     }
     return run_id, pod, time.monotonic()
 
