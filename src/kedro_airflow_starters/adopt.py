@@ -399,8 +399,15 @@ def write_dag(project: Project) -> None:
         click.echo("In the project's environment, run")
         click.echo("    pip install -r requirements.txt -r requirements-dev.txt")
         click.echo("    kedro airflow create")
-    else:
-        click.echo("\nThe Airflow DAG is in dags/.")
+        click.echo("    make check   # would a deployment work?")
+        return
+    click.echo("\nThe Airflow DAG is in dags/.")
+    makefile = read(project.folder / "Makefile") or ""
+    if shutil.which("make") and "airflow_dag.preflight" in makefile:
+        click.echo("Would a deployment work?\n")
+        quiet["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{quiet['PATH']}"
+        quiet["PYTHONPATH"] = str(project.folder / project.package.parent)
+        subprocess.run(["make", "--silent", "check"], cwd=project.folder, env=quiet)
 
 
 def remove(project: Project) -> None:

@@ -450,7 +450,9 @@ def test_command_needs_nothing_that_the_project_imports(create, installed, tmp_p
     run(installed / "kedro", "airflow-init", "--undo", cwd=project)
     assert status(project) == {"M": set(), "D": set(), "?": set()}
     blank = create(BLANK, tmp_path / "blank")
-    assert "The Airflow DAG is in dags/." in run(*command, cwd=blank).stdout
+    printed = run(*command, cwd=blank).stdout
+    assert "The Airflow DAG is in dags/." in printed
+    assert "Airflow is not" in printed and "A deployment would not work: " in printed
     assert "'double_node'" in (blank / "dags/shop_airflow_dag.py").read_text()
     old = create(BLANK | {"requirements.txt": "kedro==0.19.14\n"}, tmp_path / "old")
     edit(old / "pyproject.toml", "1.7.0", "0.19.14")
