@@ -275,7 +275,10 @@ def test_misspelled_key_is_found_at_any_level(path, files):
 def test_airflow_has_every_option_of_airflow_cfg(files):
     airflow = Path(importlib.util.find_spec("airflow").submodule_search_locations[0])
     known = yaml.safe_load((airflow / "config_templates" / "config.yml").read_text())
-    of_providers = {("celery", "worker_concurrency")}
+    of_providers = {
+        ("celery", "worker_concurrency"),
+        ("kubernetes_executor", "task_publish_max_retries"),
+    }
     options = {
         (section, option)
         for values in files.values()
