@@ -32,8 +32,8 @@ ANSWERS = ".copier-answers.yml"
 BEGIN, END = "# kedro airflow-init: begin", "# kedro airflow-init: end"
 
 # What a Kedro project has itself, or keeps elsewhere; PACKAGE is the folder of its package.
-NOT_ADDED = r"""README\.md|pyproject\.toml|\.telemetry|conf/(base|local)/.*|conf/logging\.yml
-|data/.*|tests/(__init__|test_pipelines|pipelines/__init__)\.py
+NOT_ADDED = r"""README\.md|pyproject\.toml|\.gitignore|\.telemetry|data/.*
+|conf/(base|local)/.*|conf/logging\.yml|tests/(__init__|test_pipelines|pipelines/__init__)\.py
 |PACKAGE/(__init__|__main__|pipeline_registry|settings|pipelines/__init__)\.py"""
 GITIGNORE = [".airflow/", ".env", "airflow_settings.yaml", "/build/", "/dist/"]
 BY_HAND = {
@@ -218,15 +218,13 @@ def make_plan(project: Project, platform: str) -> Plan:
             join(plan, name, text, missing_requirements(text, ours))
         elif name == "Makefile" and text is not None:
             join(plan, name, text, missing_targets(text, ours))
-        elif text is None and name != ".gitignore" and not re.fullmatch(not_added, name):
+        elif re.fullmatch(not_added, name):
+            plan.theirs.append(name)
+        elif text is None:
             plan.add[name] = (mode, content)
         else:
             plan.theirs.append(name)
-            if (
-                text not in (None, ours)
-                and name != ".gitignore"
-                and not re.fullmatch(not_added, name)
-            ):
+            if text != ours:
                 plan.by_hand[name] = missing_lines(text, ours)
     plan.theirs += sorted(in_other_starters(project) - {*plan.theirs, *plan.add})
     if project.package.parent != Path("src"):
