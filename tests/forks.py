@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import BIN, ENVIRONMENT
 
 SERVER = """
-import gc, importlib, json, os, runpy, sys, traceback
+import atexit, gc, importlib, json, os, runpy, sys, traceback
 
 sys.path.remove("")  # a script does not import from the working directory
 for module in sys.argv[1:]:
@@ -30,14 +30,19 @@ for number, path in enumerate(streams):
 os.environ.clear()
 os.environ.update(environment)
 os.chdir(folder)
+sys.path.insert(0, os.path.dirname(os.path.abspath(sys.argv[0])))
 try:
     runpy.run_path(sys.argv[0], run_name="__main__")
     code = 0
 except SystemExit as exit:
     code = exit.code or 0
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+        code = 1
 except BaseException:
     traceback.print_exc()
     code = 1
+atexit._run_exitfuncs()
 sys.stdout.flush()
 os._exit(code)  # a normal exit would touch, and so copy, all of the memory
 """
@@ -73,7 +78,7 @@ class Forks:
     ) -> subprocess.CompletedProcess:
         """Run a script, given as a path or a command's name, like `conftest.run`."""
         script, *arguments = map(str, command)
-        command = [str(self.bin / script), *arguments]
+        command = [script if "/" in script else str(self.bin / script), *arguments]
         with tempfile.TemporaryDirectory() as folder:
             stdin, stdout, stderr = streams = [Path(folder, f"{number}") for number in range(3)]
             stdin.write_text(input)

@@ -24,6 +24,7 @@ import yaml
 from compose import PROJECT, compose
 from local_airflow import LocalAirflow
 from tests.conftest import BIN, ENVIRONMENT, ROOT, answers, edit, run
+from tests.forks import Forks
 from tests.k8s.test_helm import KUBERNETES
 
 pytestmark = pytest.mark.slow
@@ -45,23 +46,28 @@ JOBS = "delete job space-flights-run-airflow-migrations space-flights-create-use
 
 TOOL = """\
 #!{python} -S
-import json, os, re, socket, sys, threading, time
-from pathlib import Path
+import json, os, re, sys, time
 
-folder = Path({folder!r})
-(folder / "provider").write_text(os.environ.get("KIND_EXPERIMENTAL_PROVIDER", ""))
-name = Path(sys.argv[0]).name
-call = " ".join([name, *sys.argv[1:]])
+def write(name, text, mode="w"):
+    with open(os.path.join({folder!r}, name), mode) as file:
+        file.write(text)
+
+def read(name):
+    with open(os.path.join({folder!r}, name)) as file:
+        return file.read()
+
+write("provider", os.environ.get("KIND_EXPERIMENTAL_PROVIDER", ""))
+call = " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]])
 given = ""
 if "exec" in sys.argv:
-    (folder / "received.tar").write_bytes(sys.stdin.buffer.read())
+    write("received.tar", sys.stdin.buffer.read(), "wb")
 elif "-" in sys.argv:
     given = sys.stdin.read()
-with (folder / "calls").open("a") as calls:
-    calls.write(json.dumps([call, given]) + "\\n")
+write("calls", json.dumps([call, given]) + "\\n", "a")
 if "port-forward" in sys.argv:
-    (folder / "forwarding").write_text(str(os.getpid()))
-    here, there = int(sys.argv[-1].split(":")[0]), int((folder / "port").read_text())
+    import socket, threading
+    write("forwarding", str(os.getpid()))
+    here, there = int(sys.argv[-1].split(":")[0]), int(read("port"))
     server = socket.create_server(("127.0.0.1", here))
 
     def copy(one, other):
@@ -75,8 +81,8 @@ if "port-forward" in sys.argv:
         for pair in ((client, airflow), (airflow, client)):
             threading.Thread(target=copy, args=pair, daemon=True).start()
 if "--digestfile" in sys.argv:
-    Path(sys.argv[sys.argv.index("--digestfile") + 1]).write_text({digest!r})
-for pattern, output, code, error in json.loads((folder / "answers").read_text()):
+    write(sys.argv[sys.argv.index("--digestfile") + 1], {digest!r})
+for pattern, output, code, error in json.loads(read("answers")):
     if re.search(pattern, call):
         time.sleep(0.5 if " upgrade " in call else 0)
         print(output)
@@ -181,14 +187,21 @@ def tools(tmp_path) -> Tools:
     return Tools(folder)
 
 
+@pytest.fixture(scope="module")
+def imported():
+    """Python with the libraries of the verbs."""
+    with Forks("fsspec", "httpx", "urllib.request", "yaml") as forks:
+        yield forks
+
+
 @pytest.fixture
-def verb(project, tools):
+def verb(project, tools, imported):
     """A function that runs a verb."""
 
     def call(name: str, check: bool = True, **variables: str) -> subprocess.CompletedProcess:
         environment = tools.environment(**variables)
-        command = [sys.executable, "deploy/cluster.py", name]
-        return run(*command, cwd=project, check=check, env=environment)
+        command = ["deploy/cluster.py", name]
+        return imported.run(*command, cwd=project, check=check, env=environment)
 
     return call
 
