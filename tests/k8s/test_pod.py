@@ -531,12 +531,12 @@ def test_wrong_setting_of_a_pod_is_refused(check, key, value, message):
         ("default: [", "expected the node content, but found '<stream end>'"),
     ],
 )
-def test_invalid_yaml_is_refused_with_its_location(project, line, message):
+def test_invalid_yaml_is_refused_with_its_location(project, forks, line, message):
     settings = project / "conf" / "airflow" / "airflow.yml"
     before = settings.read_text()
     try:
         settings.write_text(before + line)
-        refused = run("make", "dag", cwd=project, check=False)
+        refused = forks.run("kedro", "airflow", "create", cwd=project, check=False)
     finally:
         settings.write_text(before)
     assert "Traceback" not in refused.stderr and "\nError: " in f"\n{refused.stderr}"
@@ -554,7 +554,7 @@ TASKS = """
 
 
 @pytest.mark.slow
-def test_settings_reach_the_tasks_of_a_node_pipeline_tag_or_namespace(project, tmp_path):
+def test_settings_reach_the_tasks_of_a_node_pipeline_tag_or_namespace(project, forks, tmp_path):
     settings = project / "conf" / "airflow" / "airflow.yml"
     before = settings.read_text()
     [pipeline] = project.glob("src/*/pipelines/data_processing/pipeline.py")
@@ -564,7 +564,7 @@ def test_settings_reach_the_tasks_of_a_node_pipeline_tag_or_namespace(project, t
         settings.write_text(before.replace("group_by: pipeline", "group_by: none") + TASKS)
         name = 'name="preprocess_shuttles_node"'
         edit(pipeline, name, f'{name}, tags="big", namespace="europe"')
-        run(*command, cwd=project)
+        forks.run(*command, cwd=project)
         shutil.copytree(
             project / "dags",
             tmp_path / "dags",
@@ -583,9 +583,9 @@ def test_settings_reach_the_tasks_of_a_node_pipeline_tag_or_namespace(project, t
             text=True,
             check=True,
         )
-        assert run(*command, cwd=project, check=False).returncode == 0
+        assert forks.run(*command, cwd=project, check=False).returncode == 0
         settings.write_text(before + TASKS.replace("train_model_node", "train_model_nod"))
-        refused = run(*command, cwd=project, check=False)
+        refused = forks.run(*command, cwd=project, check=False)
     finally:
         settings.write_text(before)
         pipeline.write_text(source)

@@ -121,8 +121,8 @@ def context(project: Path) -> set[str]:
 
 
 def remove(name: str) -> None:
-    """Remove an image."""
-    run("podman", "rmi", "--force", name)
+    """Remove an image, but for the layers with its requirements, which the next build may use."""
+    run("podman", "rmi", "--force", "--no-prune", name)
 
 
 def check_tools() -> None:
