@@ -189,7 +189,9 @@ def render(project: Project, platform: str) -> dict[str, tuple[int, bytes]]:
                 continue
             content = path.read_bytes()
             if source != "src":
-                name = re.sub(f"^src/{package}/", f"{project.package.as_posix()}/", name)
+                ours, theirs = f"src/{package}/", f"{project.package.as_posix()}/"
+                name = name.replace(ours, theirs)
+                content = content.replace(ours.encode(), theirs.encode())
                 engine = name.startswith("dags/")
                 content = moved(content, package if source == "." and not engine else source)
             files[name] = (path.stat().st_mode & 0o777, content)

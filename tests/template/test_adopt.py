@@ -229,6 +229,26 @@ def test_project_elsewhere_than_in_src_gets_its_folder(create, init):
     assert '"plugins", "lib")' in (project / "check_secrets.py").read_text()
 
 
+@pytest.mark.parametrize(
+    "kind, place", [("blank", "src/shop"), ("elsewhere", "lib/shop"), ("at the top", "shop")]
+)
+def test_rules_for_assistants_name_the_package_where_it_lies(create, init, kind, place):
+    project = create(KINDS[kind])
+    init(project, "--platform=mwaa")
+    rules = (project / "AGENTS.md").read_text()
+    assert f"| nodes and pipelines | `{place}/pipelines/` |" in rules
+    assert f", `{place}/airflow_dag/`," in rules
+
+
+def test_rules_for_assistants_that_a_project_has_stay(create, init):
+    project = create(BLANK | {"AGENTS.md": "Be brief.\n"})
+    _, output = init(project, "--platform=mwaa")
+    assert "\nAGENTS.md stays as it is. Add by hand:\n" in output
+    assert (project / "AGENTS.md").read_text() == "Be brief.\n"
+    answers = yaml.safe_load((project / ".copier-answers.yml").read_text())
+    assert "AGENTS.md" in answers["theirs"]
+
+
 def test_two_projects_in_one_repository_are_adopted_and_undone_one_by_one(create, init, tmp_path):
     other = PYPROJECT.replace("shop", "mill").replace("Shop", "Mill")
     mill = {name.replace("shop", "mill"): text for name, text in BLANK.items()}

@@ -184,6 +184,7 @@ def test_project_has_exactly_the_expected_files(platform, reference):
         ".github/workflows/deploy.yml",
         ".gitignore",
         ".telemetry",
+        "AGENTS.md",
         "Makefile",
         "README.md",
         "check_secrets.py",

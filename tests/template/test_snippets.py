@@ -20,14 +20,16 @@ from compose import STARTERS
 from tests.conftest import ROOT, answers, cookiecutter, run
 
 PAGES = [
-    *(ROOT / "README.md", ROOT / "CONTRIBUTING.md"),
+    *(ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "AGENTS.md"),
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "layers").rglob("README.md")),
+    ROOT / "layers" / "base" / "AGENTS.md",
 ]
 FENCED = re.compile(r'^( *)```(\w+)(?: title="([^"\n]+)")?\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
 PROGRAMS = {
     *("airflow", "astro", "aws", "cd", "cookiecutter", "copier", "cp", "curl", "docker", "export"),
-    *("gh", "git", "kedro", "kubectl", "make", "pip", "python", "uvx"),
+    *("gh", "git", "kedro", "kubectl", "make", "pip", "python", "ruff", "uvx"),
+    ".venv/bin/python",
 }
 SETTINGS = "conf/airflow/airflow.yml"
 
