@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 SETTINGS = {"schedule": None, "start_date": "2024-01-01T00:00:00", "tags": ["kedro"]}
 
 
-def create(*tasks, params=None, **settings):
+def create(*tasks, dag_id="flights", params=None, **settings):
     return engine.create_dag(
-        "flights",
+        dag_id,
         package="flights",
         pipeline="__default__",
         env="airflow",
@@ -148,7 +148,7 @@ def test_task_runs_its_nodes_with_what_the_run_passes_and_nothing_more():
         conf_source=None,
         written=["model", "table@pandas"],
         nodes=[Node("train", ["table@spark", "raw"], ["model"], "science")],
-        parameters=engine.run_parameters(context, ()),
+        parameters=engine.run_parameters(context, (), "manual__1"),
         version="2024-01-31T00.00.00.000000Z-19b04f56",
     )
     assert Run.from_json(work.to_json()) == work
@@ -160,17 +160,36 @@ def test_run_passes_its_form_and_its_times_to_kedros_parameters():
     run = SimpleNamespace(run_id="manual__2024-01-31T06:00:00+00:00", logical_date=None)
     run.data_interval_start = datetime(2024, 1, 30, tzinfo=timezone.utc)
     params = {"model.options.size": 0.4, "model.options.seed": 3, "top": 1}
-    assert engine.run_parameters({"dag_run": run, "params": params}, params) == {
+    given = engine.run_parameters({"dag_run": run, "params": params}, params, "a%3Ab")
+    assert given == {
         "model": {"options": {"size": 0.4, "seed": 3}},
         "top": 1,
         "airflow": {
             "run_id": "manual__2024-01-31T06:00:00+00:00",
-            "folder": "manual__2024-01-31T06%3A00%3A00%2B00%3A00",
+            "folder": "a%3Ab",
             "logical_date": None,
             "data_interval_start": "2024-01-30T00:00:00+00:00",
             "data_interval_end": None,
         },
     }
+
+
+def test_runs_of_different_dags_of_a_project_share_nothing_although_their_ids_are_the_same():
+    run_after = datetime(2024, 1, 31, tzinfo=timezone.utc)
+    run = SimpleNamespace(run_id="scheduled__1", run_after=run_after)
+    context = {"dag_run": run, "params": {}}
+    task = Task("train", [Node("train", ["raw"], ["model"])])
+    works = [
+        create(task, dag_id=dag_id).get_task("train").run_in(context)
+        for dag_id in ("flights", "flights-science", "flights-test")
+    ]
+    folders = [work.parameters["airflow"]["folder"] for work in works]
+    assert folders == [
+        "scheduled__1",
+        "flights-science.scheduled__1",
+        "flights-test.scheduled__1",
+    ]
+    assert len({work.version for work in works}) == 3
 
 
 @given(st.text(st.sampled_from("ab01_.~:+-/é"), min_size=1, max_size=250) | st.just("a:" * 100))

@@ -72,7 +72,7 @@ def parameters(conf):
     dag = DAG("dag", schedule=None, params=fields)
     params = process_params(dag, SimpleNamespace(params={}), conf, suppress_exception=False)
     run = SimpleNamespace(run_id="manual__1", conf=conf)
-    given = run_parameters({"dag_run": run, "params": params}, dag.params)
+    given = run_parameters({"dag_run": run, "params": params}, dag.params, run.run_id)
     del given["airflow"]
     return given
 
@@ -122,6 +122,6 @@ def test_refused_conf_is_named_in_one_sentence_and_not_retried(conf_of_run, said
 def test_field_of_the_form_cannot_replace_what_describes_the_run():
     run = SimpleNamespace(run_id="mine")
     given = {"dag_run": run, "params": {"airflow.folder": "yours", "a.b": 1}}
-    parameters = run_parameters(given, ["airflow.folder", "a.b"])
+    parameters = run_parameters(given, ["airflow.folder", "a.b"], "mine")
     assert parameters["a"] == {"b": 1}
     assert parameters["airflow"]["folder"] == parameters["airflow"]["run_id"] == "mine"

@@ -54,12 +54,13 @@ class KedroOperator(BaseOperator):
         names = [name for node in self.nodes for name in (*node.inputs, *node.outputs)]
         used = set(map(stored_name, names))
         dag_run = context["dag_run"]
+        name = run_name(self.dag.dag_id, self.run.package, dag_run.run_id)
         return replace(
             self.run,
             nodes=[replace(node, doc=None) for node in self.nodes],
             written=[n for n in self.run.written if stored_name(n) in used or not self.nodes],
-            parameters=run_parameters(context, self.dag.params),
-            version=run_version(dag_run.run_id, dag_run.run_after),
+            parameters=run_parameters(context, self.dag.params, run_folder(name)),
+            version=run_version(name, dag_run.run_after),
         )
 
 
@@ -195,23 +196,30 @@ def listed(datasets: Iterable[str]) -> str:
 # What a run passes to its tasks
 
 
-def run_version(run_id: str, run_after: datetime) -> str:
+def run_name(dag_id: str, package: str, run_id: str) -> str:
+    """Name a DAG run among those of all DAGs of the project, whose ids may be the same."""
+    return run_id if dag_id == package else f"{dag_id}.{run_id}"
+
+
+def run_version(name: str, run_after: datetime) -> str:
     """Name the version that all tasks of a DAG run save: unique, and sortable by time."""
-    unique = hashlib.sha256(run_id.encode()).hexdigest()[:8]
+    unique = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{run_after.astimezone(pendulum.UTC):%Y-%m-%dT%H.%M.%S.%f}Z-{unique}"
 
 
-def run_folder(run_id: str) -> str:
+def run_folder(name: str) -> str:
     """Name a DAG run's folder: unique, and at most 120 ASCII characters."""
-    folder = quote(run_id, safe="")
+    folder = quote(name, safe="")
     if not folder.strip("."):  # would be this folder or the one above
         folder = folder.replace(".", "%2E")
     if len(folder) > 120:  # no short name has a +
-        folder = f"{folder[:100]}+{hashlib.sha256(run_id.encode()).hexdigest()[:16]}"
+        folder = f"{folder[:100]}+{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     return folder
 
 
-def run_parameters(context: Mapping[str, Any], form: Collection[str]) -> dict[str, Any]:
+def run_parameters(
+    context: Mapping[str, Any], form: Collection[str], folder: str
+) -> dict[str, Any]:
     """Collect the parameters that the DAG run passes to Kedro.
 
     The fields of the trigger form replace the parameters of the same names. ``airflow`` describes
@@ -239,7 +247,7 @@ def run_parameters(context: Mapping[str, Any], form: Collection[str]) -> dict[st
             place = place.setdefault(part, {})
         place[last] = value
     dag_run = context["dag_run"]
-    about = {"run_id": dag_run.run_id, "folder": run_folder(dag_run.run_id)}
+    about = {"run_id": dag_run.run_id, "folder": folder}
     for name in ("logical_date", "data_interval_start", "data_interval_end"):
         time = getattr(dag_run, name, None)
         about[name] = time.isoformat() if time else None
