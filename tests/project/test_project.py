@@ -9,6 +9,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
+import sysconfig
 import tarfile
 import time
 import zipfile
@@ -69,6 +71,19 @@ def test_make_help_lists_the_targets(created, command):
         assert verbs == expected | {*"image push cluster up deploy data trigger logs down".split()}
     else:
         assert verbs == expected | {"start", "stop", "parse", "deploy"}
+
+
+@one_starter
+def test_make_install_makes_an_environment_in_which_the_project_runs(project, command, tmp_path):
+    fresh = tmp_path / "venv"
+    command("uv", "venv", "--quiet", "--seed", "--python", sys.executable, fresh)
+    [packages] = fresh.glob("lib/*/site-packages")
+    (packages / "installed.pth").write_text(sysconfig.get_path("purelib"))  # to download little
+    environment = {"PATH": f"{fresh / 'bin'}:{ENVIRONMENT['PATH']}"}
+    command("make", "install", **environment)
+    code = f"import {PACKAGE}; print({PACKAGE}.__file__)"
+    imported = command("python", "-c", code, **environment).stdout.strip()
+    assert imported == str(project / "src" / PACKAGE / "__init__.py")
 
 
 @one_starter

@@ -11,11 +11,26 @@ from omegaconf import OmegaConf
 from compose import STARTERS
 from tests.conftest import ROOT, run
 
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
 
 def test_documentation_builds_without_a_warning(tmp_path):
     run(sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path, cwd=ROOT)
     pages = {path.parent.name for path in tmp_path.glob("*/index.html")}
     assert {"create", "start", "adopt", "run", "change", "deploy", "update", "speed"} <= pages
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page_ends_with_what_can_go_wrong(page):
+    before, last = page.read_text().rsplit("\n## ", 1)
+    assert last.startswith("What can go wrong\n") and "\n|---|---|" in last
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_other_sites_are_secure_and_whole(page):
+    found = re.findall(r"\]\((?!\w+\.md|#)([^)]*)|<(http[^>]*)", page.read_text())
+    for link in map("".join, found):
+        assert re.fullmatch(r"https://[\w.-]+\.\w+(/[\w./%#-]*)?|http://localhost:8080\S*", link)
 
 
 def test_readme_names_every_starter():

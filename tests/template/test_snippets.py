@@ -28,7 +28,8 @@ PAGES = [
 FENCED = re.compile(r'^( *)```(\w+)(?: title="([^"\n]+)")?\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
 PROGRAMS = {
     *("airflow", "astro", "aws", "cd", "cookiecutter", "copier", "cp", "curl", "docker", "export"),
-    *("gh", "git", "kedro", "kubectl", "make", "pip", "python", "ruff", "uvx"),
+    *("gh", "git", "kedro", "kubectl", "make", "mkdir", "pip", "python", "python3", "ruff"),
+    *("source", "uvx"),
     ".venv/bin/python",
 }
 SETTINGS = "conf/airflow/airflow.yml"
