@@ -81,6 +81,7 @@ class LocalAirflow:
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(log_ports[0]),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(log_ports[1]),
             "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",  # which counts more
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             **(environment or {}),
         }

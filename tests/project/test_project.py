@@ -145,6 +145,26 @@ def test_make_airflow_starts_airflow_with_the_dag_for_this_machine_only(project,
         airflow.wait(timeout=60)
 
 
+ASK = """#!{python}
+from urllib.request import getproxies, proxy_bypass
+
+print(proxy_bypass("localhost"), proxy_bypass("127.0.0.1"), proxy_bypass("lake"), getproxies())
+"""
+
+
+@one_starter
+@pytest.mark.parametrize("given", [{}, {"NO_PROXY": "lake"}, {"no_proxy": "lake", "NO_PROXY": "x"}])
+def test_local_airflow_calls_itself_without_the_proxy(project, command, tmp_path, given):
+    (tmp_path / "airflow").write_text(ASK.format(python=sys.executable))
+    (tmp_path / "airflow").chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{ENVIRONMENT['PATH']}"}
+    answers = command("make", "--silent", "airflow", HTTP_PROXY="http://proxy", **path, **given)
+    lines = answers.stdout.splitlines()
+    assert len(lines) == 5  # of each of Airflow's processes, and of the migration before them
+    for line in lines:
+        assert line.startswith(f"True True {bool(given)} ") and "'http': 'http://proxy'" in line
+
+
 @one_starter
 def test_package_contains_the_project_and_no_local_configuration(project, command):
     for name in ("credentials.yml", "credentials.yaml", "credentials.json", "deep/secret.txt"):
