@@ -106,7 +106,11 @@ def metrics(project: Path) -> dict:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests in one process that share an installed project, or else a file and a starter."""
+    """Keep tests in one process that share an installed project, or else a file and a starter.
+
+    Slow ones begin, so that no process has a long one left when the others are done.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     for item in items:
         params = item.callspec.params if hasattr(item, "callspec") else {}
         file = f"{item.location[0]} {params.get('starter', '')}"
