@@ -46,7 +46,7 @@ def write(tmp_path_factory):
         loader = OmegaConfigLoader(str(conf), "airflow", base_env="base", default_run_env="local")
         context = SimpleNamespace(config_loader=loader, env=env, params=PARAMETERS)
         checked = create.check_pipeline(context, name, params or {}, "freight")
-        return dag_file(checked, set(), False, name, PIPELINE, [], "freight", env, "")
+        return dag_file(checked, set(), {}, False, name, PIPELINE, [], "freight", env, "")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(create, "pipelines", {"__default__": PIPELINE, "science": PIPELINE})

@@ -15,10 +15,17 @@ from tests.engine.test_graph import GROUPINGS, function, node, pipelines
 
 
 def write(
-    nodes, settings=None, name="__default__", env="airflow", conf_source="", groups=(), shared=()
+    nodes,
+    settings=None,
+    name="__default__",
+    env="airflow",
+    conf_source="",
+    groups=(),
+    shared=(),
+    leaves=None,
 ):
     about = (name, Pipeline(nodes), groups, "flights", env, conf_source)
-    return dag_file(settings or Settings(), set(shared), bool(groups), *about)
+    return dag_file(settings or Settings(), set(shared), leaves or {}, bool(groups), *about)
 
 
 def read(text):
@@ -59,11 +66,13 @@ def test_file_contains_the_settings_and_the_graph():
         tasks={"tag:slow": {"pool": "io"}},
         form={"size": {"default": 0.2}},
     )
-    assert read(write(nodes, settings)) == {
+    leaves = {"model": "<storage>/model.pickle"}
+    assert read(write(nodes, settings, leaves=leaves)) == {
         "dag_id": "flights",
         "package": "flights",
         "pipeline": "__default__",
         "env": "airflow",
+        "leaves": leaves,
         "schedule": "@daily",
         "tags": ["a"],
         "default_args": {"owner": "R&D", "retry_delay": timedelta(minutes=1)},
@@ -114,7 +123,7 @@ def test_intermediate_data_that_is_not_kept_is_removed_by_a_separate_task():
 
 
 def test_conf_source_is_in_the_file_only_if_it_was_given():
-    assert "conf_source" not in read(write([node("one", ["a"])]))
+    assert not {"conf_source", "leaves"} & read(write([node("one", ["a"])])).keys()
     assert read(write([node("one", ["a"])], conf_source="conf.zip"))["conf_source"] == "conf.zip"
 
 

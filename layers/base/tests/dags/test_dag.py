@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from kedro.framework.startup import bootstrap_project
 
 from .conftest import DAG_FILES
 
@@ -20,10 +22,13 @@ def test_dag_loads_and_has_tasks_or_says_that_there_are_no_nodes_yet(dag):
     assert dag.tasks or "no nodes yet" in dag.doc_md
 
 
-def test_dag_is_as_new_as_the_pipelines_and_airflow_yml(dag_file, dag, tmp_path):
+def test_dag_is_as_new_as_the_pipelines_and_airflow_yml(dag_file, tmp_path):
     pytest.importorskip("kedro_airflow", reason="kedro-airflow writes the DAG: run `make install`")
+    bootstrap_project(PROJECT)
+    preflight = import_module("{{ cookiecutter.python_package }}.airflow_dag.preflight")
+    pipeline, env = preflight.written_dags(PROJECT)[dag_file]
     command = [sys.executable, "-m", "kedro", "airflow", "create", "--target-dir", str(tmp_path)]
-    command += ["--pipelines", dag.kedro.pipeline, "--env", dag.kedro.env]
+    command += ["--pipelines", pipeline, "--env", env]
     created = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert created.returncode == 0, created.stdout + created.stderr
     assert dag_file.read_text() == (tmp_path / dag_file.name).read_text(), (

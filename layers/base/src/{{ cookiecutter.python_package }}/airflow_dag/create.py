@@ -19,7 +19,7 @@ from omegaconf.errors import GrammarParseError, InterpolationResolutionError, Ke
 from .dag_file import dag_file
 from .graph import selectors, slug
 from .settings import Settings, check, known
-from .shared import shared_datasets
+from .shared import shared_and_left
 
 DEFAULTS = {"env": "airflow", "target_path": "dags", "jinja_file": None}
 TEMPLATE = Path(__file__).with_name("dag.py.j2")
@@ -52,9 +52,9 @@ def create(command: click.Context, /, **given: Any) -> None:
     given |= {"convert_all": False, "jinja_file": given["jinja_file"] or TEMPLATE}
     for name, settings in checked.items():
         if given["jinja_file"] == TEMPLATE:
-            shared = shared_datasets(context, pipelines[name])
+            stored = shared_and_left(context, pipelines[name])
             grouped = bool(given["node_grouping"])
-            params = {"dag_file": partial(dag_file, settings, shared, grouped)}
+            params = {"dag_file": partial(dag_file, settings, *stored, grouped)}
         else:
             params = for_template(settings)
         one = {"pipeline_names": [name], "params": params}

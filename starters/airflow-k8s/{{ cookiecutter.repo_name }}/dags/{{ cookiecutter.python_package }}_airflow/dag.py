@@ -74,6 +74,7 @@ def create_dag(
     tasks: Sequence[Task],
     default_args: Mapping[str, Any],
     params: Mapping[str, Mapping[str, Any]],
+    leaves: Mapping[str, str] | None = None,
     schedule: Any = None,
     assets: Sequence[str] = (),
     start_date: str | None = None,
@@ -89,6 +90,7 @@ def create_dag(
 
     Args:
         params: the fields of the trigger form, by the names of Kedro's parameters.
+        leaves: where a run leaves its results, by dataset.
         assets: names of assets that start a run, instead of ``schedule``.
         start_date, end_date: in ISO format.
         on_success_callback, on_failure_callback: import paths of functions.
@@ -100,7 +102,9 @@ def create_dag(
     written = {name for node in nodes for name in node.outputs}
     dag = DAG(
         dag_id,
-        doc_md=dag_doc(f"`{pipeline}` of `{package}`, environment `{env}`", nodes, read, written),
+        doc_md=dag_doc(
+            f"`{pipeline}` of `{package}`, environment `{env}`", nodes, read - written, leaves or {}
+        ),
         default_args=dict(default_args),
         params={name: Param(**field) for name, field in params.items()},
         schedule=[Asset(name) for name in assets] or schedule,
@@ -113,7 +117,6 @@ def create_dag(
     outside = assets_of(package, read, without=written) if outlets else {}
     produced = assets_of(package, written) if outlets else {}
     run = Run(package, pipeline, env, conf_source, sorted(written))
-    dag.kedro = run  # type: ignore[attr-defined]  # the project's tests read it
     shared = {"tasks": {task.id: task for task in tasks}, "run": run}
     of_this_dag: type[KedroOperator] = type(operator.__name__, (operator,), shared)
     groups: dict[str | None, TaskGroup] = {}
@@ -179,14 +182,19 @@ def node_doc(node: Node) -> str:
     return f"### {node.name}\n\n{doc}{ends}"
 
 
-def dag_doc(title: str, nodes: Sequence[Node], read: set[str], written: set[str]) -> str:
-    """Describe the pipeline in Markdown: what it reads, what it leaves, and its nodes."""
+def dag_doc(
+    title: str, nodes: Sequence[Node], reads: Iterable[str], leaves: Mapping[str, str]
+) -> str:
+    """Describe the pipeline in Markdown: what a run reads, what it leaves, and the nodes."""
     if not nodes:
         return f"Kedro pipeline {title}: no nodes yet. Add a pipeline, and run `make dag`."
     rows = [f"| {node.name} | {listed(node.inputs)} | {listed(node.outputs)} |" for node in nodes]
-    ends = f"- reads: {listed(sorted(read - written))}\n- leaves: {listed(sorted(written - read))}"
-    table = "\n".join(["| node | inputs | outputs |", "|---|---|---|", *rows])
-    return f"Kedro pipeline {title}.\n\n{ends}\n\n{table}"
+    parts = [f"Kedro pipeline {title}.", f"A run reads {listed(sorted(reads))}."]
+    if leaves:
+        left = [f"| `{name}` | `{place}` |" for name, place in leaves.items()]
+        parts.append("\n".join(["| a run leaves | in |", "|---|---|", *left]))
+    parts.append("\n".join(["| node | inputs | outputs |", "|---|---|---|", *rows]))
+    return "\n\n".join(parts)
 
 
 def listed(datasets: Iterable[str]) -> str:

@@ -69,7 +69,8 @@ def findings(project: Path, deployed: bool = False) -> list[Finding]:
         bootstrap_project(project)
         for hook in kedro_settings.HOOKS:
             found += source.in_hook(hook, PACKAGE.name)
-        for pipeline, env in written_dags(project) or [("__default__", "airflow")]:
+        dags = written_dags(project).values() or [("__default__", "airflow")]
+        for pipeline, env in dags:
             context = KedroSession.create(project_path=project, env=env).load_context()
             found += of_dag(context, pipeline, platforms)
     except Exception as error:  # in any of the project's files
@@ -100,16 +101,16 @@ def of_requirements(project: Path) -> Iterator[Finding]:
                 yield Finding("error", "requirements.txt", why, "Run `make install test`.")
 
 
-def written_dags(project: Path) -> list[tuple[str, str]]:
-    """Read the pipelines and environments of the project's DAGs in dags/."""
-    calls = [
-        {str(word.arg): str(getattr(word.value, "value", "")) for word in node.keywords}
+def written_dags(project: Path) -> dict[Path, tuple[str, str]]:
+    """Read the pipeline and the environment of each file of the project's DAGs in dags/."""
+    calls = {
+        path: {str(word.arg): str(getattr(word.value, "value", "")) for word in node.keywords}
         for path in sorted(project.glob("dags/*_dag.py"))
         for node in ast.walk(ast.parse(path.read_bytes()))
         if isinstance(node, ast.Call) and source.named(node.func) == "create_dag"
-    ]
-    own = [call for call in calls if call.get("package") == PACKAGE.name]
-    return [(call["pipeline"], call["env"]) for call in own]
+    }
+    own = {path: call for path, call in calls.items() if call.get("package") == PACKAGE.name}
+    return {path: (call["pipeline"], call["env"]) for path, call in own.items()}
 
 
 def of_dag(context: KedroContext, name: str, platforms: list[Any]) -> Iterator[Finding]:

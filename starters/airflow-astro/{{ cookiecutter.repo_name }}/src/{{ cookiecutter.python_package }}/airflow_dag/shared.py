@@ -1,8 +1,11 @@
 """Where the datasets of DAG runs are stored, and which of them all runs share."""
 
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import yaml
 from fsspec.utils import get_protocol
 from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
@@ -12,20 +15,39 @@ from kedro.pipeline import Pipeline
 from omegaconf.errors import OmegaConfBaseException
 
 FOLDER = "FOLDER-OF-A-RUN"
+PRIVATE = re.compile(r"(?<=//)[^/]*@|\?.*")  # in a URL, as anywhere
+INTERPOLATION = re.compile(r"\$\{(?:globals:)?([^{}]*)\}")
 
 
-def shared_datasets(context: KedroContext, pipeline: Pipeline) -> set[str]:
-    """Find those of a pipeline that are neither versioned nor in the folder of a run."""
+def shared_and_left(context: KedroContext, pipeline: Pipeline) -> tuple[set[str], dict[str, str]]:
+    """Find the datasets that all runs store in one place, and where a run leaves its outputs."""
     try:
         entries = stored(context, pipeline)
     except (MissingConfigException, OmegaConfBaseException):
-        return set()  # the tasks need to have it, not this command
-    return {name for name, entry in entries.items() if is_shared(entry)}
+        return set(), {}  # the tasks need to have it, not this command
+    shared = {name for name, entry in entries.items() if is_shared(entry)}
+    return shared, places(context, {name: entries[name] for name in pipeline.all_outputs()})
 
 
 def is_shared(entry: Mapping[str, Any]) -> bool:
     """Return whether all runs store a dataset in the same place."""
-    return not (entry.get("versioned") or FOLDER in str(entry) or in_memory(entry))
+    return not entry.get("versioned") and remains(entry)
+
+
+def places(context: KedroContext, outputs: Mapping[str, dict[str, Any]]) -> dict[str, str]:
+    """Say where those outputs are that remain after a run.
+
+    That is as the catalog has it, not as a path with values in it, which may be secret or change.
+    """
+    left = {name: str(outputs[name]["type"]) for name in sorted(outputs) if remains(outputs[name])}
+    written = CatalogConfigResolver(as_written(context), default_runtime_patterns={})
+    found = {name: location(written.resolve_pattern(name)) or kind for name, kind in left.items()}
+    return {name.split("@")[0]: PRIVATE.sub("", place) for name, place in found.items()}
+
+
+def remains(entry: Mapping[str, Any]) -> bool:
+    """Return whether a dataset is stored outside of the folder of a run."""
+    return not (FOLDER in str(entry) or in_memory(entry))
 
 
 def in_memory(entry: Mapping[str, Any]) -> bool:
@@ -52,6 +74,22 @@ def catalog(context: KedroContext) -> dict[str, Any]:
         return dict(loader["catalog"])
     finally:
         loader.runtime_params = before
+
+
+def as_written(context: KedroContext) -> dict[str, Any]:
+    """Load the catalog's configuration as it is in its files, with <storage> for a value."""
+    loader: Any = context.config_loader
+    entries: dict[str, Any] = {}
+    for env in (loader.base_env, loader.env):
+        for path in sorted(Path(loader.conf_source, env).glob("**/catalog*.y*ml")):
+            text = INTERPOLATION.sub(r"<\1>", path.read_text(encoding="utf-8"))
+            entries |= yaml.safe_load(text) or {}
+    named = with_names_of_credentials(entries)
+    return {
+        name: entry if isinstance(entry, dict) else {}
+        for name, entry in named.items()
+        if not name.startswith("_")
+    }
 
 
 def with_names_of_credentials(entry: Any) -> Any:
@@ -82,7 +120,13 @@ def credentials(entry: Any) -> Iterator[str]:
 
 def path_of(entry: Mapping[str, Any]) -> str | None:
     """Return the path of a dataset on this machine's disk, or None if it is elsewhere."""
+    path = location(entry)
+    return path if path and get_protocol(path) in ("file", "local") else None
+
+
+def location(entry: Mapping[str, Any]) -> str | None:
+    """Return the path or URL of a dataset, or None if it has none, like a database's table."""
     path = entry.get("filepath", entry.get("path"))
     if path is None and isinstance(entry.get("dataset"), Mapping):  # of a CachedDataset
-        return path_of(entry["dataset"])
-    return str(path) if path and get_protocol(str(path)) in ("file", "local") else None
+        return location(entry["dataset"])
+    return str(path) if path else None

@@ -33,6 +33,7 @@ tasks = {tasks}
 def dag_file(
     settings: Settings,
     shared: set[str],
+    leaves: dict[str, str],
     grouped: bool,
     name: str,
     pipeline: Pipeline,
@@ -45,6 +46,7 @@ def dag_file(
 
     Args:
         shared: the datasets that all runs store in the same place.
+        leaves: where a run leaves its results, by dataset.
         grouped: whether ``groups`` come from the command line and override airflow.yml.
     """
     group_by: dict[str, str] | str = settings.graph.get("group_by", "none")
@@ -58,6 +60,7 @@ def dag_file(
     parts += [env] if env != "airflow" else []
     arguments: dict[str, Any] = {"package": package, "pipeline": name, "env": env}
     arguments |= {"conf_source": conf_source} if conf_source else {}
+    arguments |= {"leaves": leaves} if leaves else {}
     arguments |= settings.dag | {"default_args": settings.task, "params": settings.form}
     dag_id, note = slug("-".join(parts)), ""
     if not tasks:
