@@ -70,9 +70,18 @@ def compose(example: str, platform: str) -> dict[str, bytes]:
                 files[name] += path.read_bytes()
             else:
                 sys.exit(f"layers/{source}: a lower layer has this file; choose another name")
+    if example == "empty":  # without parameters
+        name = f"{PROJECT}/conf/airflow/airflow.yml"
+        files[name] = commented_out(files[name].decode(), "params").encode()
     schema = json.dumps(json_schema(settings(files))) + "\n"
     files[f"{PROJECT}/conf/airflow/schema.json"] = schema.encode()
     return files
+
+
+def commented_out(text: str, key: str) -> str:
+    """Turn one of the settings in an airflow.yml, with all below it, into an example."""
+    block = re.compile(rf"^  {key}:\n(    .*\n)+", re.M)
+    return block.sub(lambda found: re.sub("^  ", "  # ", found[0], flags=re.M), text)
 
 
 def settings(files: dict[str, bytes]) -> dict[str, dict[str, Any]]:

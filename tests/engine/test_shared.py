@@ -23,7 +23,8 @@ table@spark: {type: spark.SparkDataset, filepath: "${_other}/table"}
 remote: {type: json.JSONDataset, filepath: "https://me:pass@host/${globals:team}/a@b?key=pass"}
 cached: {type: CachedDataset, dataset: {type: json.JSONDataset, filepath: a.json}}
 built: ${built_elsewhere:}
-"{name}_plot": {type: json.JSONDataset, filepath: "${globals:storage}/plots/{name}", versioned: true}
+"{name}_plot":
+  {type: json.JSONDataset, filepath: "${globals:storage}/plots/{name}", versioned: true}
 "{any}": {type: pickle.PickleDataset, filepath: "${_run}/{any}.pickle"}
 """
 
@@ -33,7 +34,12 @@ LEFT = ["table@pandas", "remote", "cached", "built", "size_plot"]
 PIPELINE = Pipeline(
     [
         Node(lambda *inputs: None, NAMES, LEFT, name="one"),
-        Node(lambda *inputs: None, ["table@spark", "size_plot"], ["result", "scores", "nowhere"], name="two"),
+        Node(
+            lambda *inputs: None,
+            ["table@spark", "size_plot"],
+            ["result", "scores", "nowhere"],
+            name="two",
+        ),
     ]
 )
 

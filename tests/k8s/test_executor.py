@@ -31,8 +31,6 @@ from tests.standins.kubernetes_api import KubernetesApi, podman
 
 pytestmark = pytest.mark.slow
 SETTINGS = """
-  params:
-    model_options.test_size:
 reporting:
   image: localhost/no-such-image:1.0
   retries: 0

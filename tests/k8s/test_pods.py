@@ -22,8 +22,6 @@ pytestmark = pytest.mark.slow
 BUCKET = "flights-pods"
 PARAMS = {"model_options.test_size": 0.3}
 VOLUME = """
-  params:
-    model_options.test_size:
   tasks:
     pipeline:reporting: {memory: [512Mi, 2Gi], env: {MPLBACKEND: agg}}
 reporting:
@@ -35,8 +33,6 @@ ON_S3 = """
   image: IMAGE
   secrets: [bucket]
   config_maps: [region]
-  params:
-    model_options.test_size:
 """
 USER = 10001
 
@@ -50,6 +46,7 @@ def create(name, settings, storage, folder, runner="pod"):
     edit(file, "keep_intermediate: true", "keep_intermediate: false")
     edit(file, "retries: 2", "retries: 1")
     edit(file, "retry_delay: 1m", "retry_delay: 1s")
+    edit(file, "maximum: 0.5", "maximum: 5")  # with which a node fails
     file.write_text(file.read_text() + settings)
     pipelines = "__default__,reporting" if "\nreporting:" in settings else "__default__"
     run("kedro", "airflow", "create", f"--pipelines={pipelines}", cwd=project)

@@ -17,10 +17,7 @@ from tests.processes import listening
 
 pytestmark = pytest.mark.slow
 SECRET = "top-secret.db"
-SETTINGS = """
-  keep_intermediate: false
-  params:
-    model_options.test_size: {maximum: 0.5}
+FIELDS = """
     model_options.random_state:
     label:
 """
@@ -70,7 +67,8 @@ def project(template, tmp_path_factory):
     settings = project / "conf" / "airflow" / "airflow.yml"
     settings.write_text(
         settings.read_text()
-        .replace("\n  keep_intermediate: true", SETTINGS.rstrip() + "  #")
+        .replace("keep_intermediate: true", "keep_intermediate: false")
+        .replace("\n  params:", "\n  params:" + FIELDS.rstrip())
         .replace("schedule: null", 'schedule: "@daily"\n  end_date: 2024-02-01')
     )
     (project / "dags" / "listener.py").write_text(LISTENER)

@@ -90,8 +90,6 @@ test_features:
   save_args: {index: false}
 """
 TASKS = """
-  params:
-    faults:
   tasks:
     count_node: {trigger_rule: all_done, retries: 0}
 """
@@ -111,6 +109,7 @@ def project(template, tmp_path_factory):
     settings = project / "conf" / "airflow" / "airflow.yml"
     edit(settings, "retries: 2", "retries: 1")
     edit(settings, "retry_delay: 1m", "retry_delay: 1s")
+    edit(settings, "\n  params:", "\n  params:\n    faults:")
     settings.write_text(settings.read_text() + TASKS)
     package = project / "src" / "other"
     (package / "faults.py").write_text(FAULTS)

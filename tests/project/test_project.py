@@ -32,6 +32,14 @@ END = "    return dag\n\n\ndef moment"
 CYCLE = f"    list(operators.values())[-1] >> list(operators.values())[0]\n{END}"
 ENGINE = f"dags/{PACKAGE}_airflow"
 DAG_TEST = "tests/dags/test_dag.py"
+PLOTS = ("company_rating_plot", "passenger_capacity_plot", "price_prediction_plot")
+LEFT = {  # by what only one of the examples leaves
+    "model": {"model": "<storage>/06_models/model.pickle"},
+    "regressor": {
+        "regressor": "<storage>/06_models/regressor.pickle",
+        **{plot: f"<storage>/08_reporting/{plot}.png" for plot in PLOTS},
+    },
+}
 
 
 def test_kedro_run_works_with_and_without_the_airflow_environment(project, command):
@@ -178,6 +186,17 @@ def test_package_contains_the_project_and_no_local_configuration(project, comman
         names = archive.getnames()
     assert "conf/airflow/airflow.yml" in names
     assert [name for name in names if "local" in name] == []
+
+
+def test_new_dag_has_a_field_in_its_form_and_says_what_a_run_leaves(created):
+    call = ast.parse((created[0] / DAG).read_text()).body[-1].value
+    given = {word.arg: word.value for word in call.keywords}
+    field = {"default": 0.2, "minimum": 0.05, "maximum": 0.5, "type": "number"}
+    field["description"] = "Share of the rows for testing"
+    assert ast.literal_eval(given["params"]) == {"model_options.test_size": field}
+    left = ast.literal_eval(given["leaves"])
+    [example] = left.keys() & LEFT.keys()
+    assert left == LEFT[example] | {"metrics": "<storage>/08_reporting/metrics.json"}
 
 
 def test_make_dag_writes_what_the_hook_wrote(project, command):

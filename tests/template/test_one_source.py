@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from textwrap import indent
 
 import pytest
 import yaml
@@ -10,6 +11,12 @@ import compose
 from tests.conftest import ROOT, edit
 
 LISTS = compose.lists()
+FORM = """params:
+  model_options.test_size:
+    description: Share of the rows for testing
+    minimum: 0.05
+    maximum: 0.5
+"""
 
 
 @pytest.fixture
@@ -91,6 +98,15 @@ def test_settings_for_kubernetes_include_those_of_the_base():
     assert [line for line in kubernetes if line in common][: len(common)] == common
     default = yaml.safe_load("\n".join(kubernetes))["default"]
     assert default["group_by"] == "pipeline" and default["runner"] == "pod"
+
+
+@pytest.mark.parametrize("starter", compose.STARTERS)
+def test_trigger_form_has_a_field_in_an_example_and_shows_one_in_an_empty_starter(starter):
+    files = compose.compose(*compose.STARTERS[starter])
+    text = files[f"{compose.PROJECT}/conf/airflow/airflow.yml"].decode()
+    empty = compose.STARTERS[starter][0] == "empty"
+    assert (f"\n{indent(FORM, '  ')}\n" in text) is not empty
+    assert (f"\n{indent(FORM, '  # ')}\n" in text) is empty
 
 
 def test_deployment_is_documented_for_every_starter():

@@ -32,8 +32,7 @@ def test_dag_is_as_new_as_the_pipelines_and_airflow_yml(dag_file, tmp_path):
     created = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert created.returncode == 0, created.stdout + created.stderr
     assert dag_file.read_text() == (tmp_path / dag_file.name).read_text(), (
-        f"dags/{dag_file.name} is older than the pipelines or conf/airflow/airflow.yml: "
-        "run `make dag`"
+        f"dags/{dag_file.name} is older than the pipelines or conf/: run `make dag`"
     )
 
 
