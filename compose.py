@@ -31,6 +31,7 @@ STARTERS = {
     "airflow-mwaa": ("empty", "mwaa"),
     "airflow-k8s": ("empty", "k8s"),
 }
+SOME_TASKS, FORM = "settings for some tasks", "fields of the trigger form"
 PROJECT = "{{ cookiecutter.repo_name }}"
 CACHES = {"__pycache__", ".ruff_cache"}
 
@@ -98,23 +99,30 @@ def json_schema(tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Describe airflow.yml for editors, from the tables of its settings."""
 
     def described(*names: str) -> dict[str, Any]:
-        properties = {}
+        properties: dict[str, Any] = {}
+        shown = ""
         for key, (kind, meaning, *_) in [row for name in names for row in tables[name].items()]:
             schema = dict(tables["kinds"][kind.removesuffix(" or null")])
-            schema.pop("accepts", None)
+            if accepts := schema.pop("accepts", None):
+                schema = refusing(schema, f"Expected {accepts}.")
             if kind.endswith(" or null"):
                 schema = {"anyOf": [schema, {"type": "null"}]}
-            properties[key] = {"description": meaning, **schema}
+            shown = shown if meaning == "the same" else meaning.replace("`", "")
+            properties[key] = {"description": shown, **schema}
         return {"type": ["object", "null"], "properties": properties, "additionalProperties": False}
+
+    def refusing(schema: dict[str, Any], message: str) -> dict[str, Any]:
+        if "anyOf" in schema:
+            return schema | {"anyOf": [refusing(each, message) for each in schema["anyOf"]]}
+        return schema | {"errorMessage": message}
 
     def mapping(values: dict[str, Any]) -> dict[str, Any]:
         return {"type": ["object", "null"], "additionalProperties": values}
 
     section = described("dag", "graph", "task")
-    section["properties"] |= {
-        "tasks": mapping(described("task")),
-        "params": mapping(described("param")),
-    }
+    of_tasks = {"description": SOME_TASKS, **mapping(described("task"))}
+    of_form = {"description": FORM, **mapping(described("param"))}
+    section["properties"] |= {"tasks": of_tasks, "params": of_form}
     return {"$schema": "http://json-schema.org/draft-07/schema#", **mapping(section)}
 
 
@@ -196,8 +204,8 @@ def lists() -> dict[str, str]:
             "Of its tasks:",
             "",
             *documented("spaceflights-astro", "task"),
-            "| `tasks` | settings for some tasks, see below | |",
-            "| `params` | fields of the trigger form, see below | |",
+            f"| `tasks` | {SOME_TASKS}, see below | |",
+            f"| `params` | {FORM}, see below | |",
             "",
         ],
         "docs/kubernetes.md": documented("spaceflights-k8s", "dag", "task", without=everywhere),

