@@ -1,5 +1,6 @@
 """Which datasets DAG runs share, and which they leave, as the catalog says."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -23,12 +24,12 @@ table@spark: {type: spark.SparkDataset, filepath: "${_other}/table"}
 remote: {type: json.JSONDataset, filepath: "https://me:pass@host/${globals:team}/a@b?key=pass"}
 cached: {type: CachedDataset, dataset: {type: json.JSONDataset, filepath: a.json}}
 built: ${built_elsewhere:}
-"{name}_plot":
-  {type: json.JSONDataset, filepath: "${globals:storage}/plots/{name}", versioned: true}
 "{any}": {type: pickle.PickleDataset, filepath: "${_run}/{any}.pickle"}
 """
 
 
+PLOTS = {"{name}_plot": {"type": "json.JSONDataset", "versioned": True}}
+PLOTS["{name}_plot"]["filepath"] = "${globals:storage}/plots/{name}"
 NAMES = ["raw", "shared_a", "model", "rows", "kept", "parts", "anything", "params:size"]
 LEFT = ["table@pandas", "remote", "cached", "built", "size_plot"]
 PIPELINE = Pipeline(
@@ -48,6 +49,8 @@ PIPELINE = Pipeline(
 def context(tmp_path):
     (tmp_path / "airflow").mkdir()
     (tmp_path / "airflow" / "catalog.yml").write_text(CATALOG)
+    (tmp_path / "airflow" / "catalog" / "plots").mkdir(parents=True)
+    (tmp_path / "airflow" / "catalog" / "plots" / "deep.json").write_text(json.dumps(PLOTS))
     (tmp_path / "airflow" / "globals.yml").write_text("storage: s3://data\nteam: ours\n")
     given = {"env": "airflow", "base_env": "airflow", "runtime_params": {"other": "x"}}
     given["custom_resolvers"] = {"built_elsewhere": lambda: {"type": "api.APIDataset"}}

@@ -80,10 +80,12 @@ def as_written(context: KedroContext) -> dict[str, Any]:
     """Load the catalog's configuration as it is in its files, with <storage> for a value."""
     loader: Any = context.config_loader
     entries: dict[str, Any] = {}
-    for env in (loader.base_env, loader.env):
-        for path in sorted(Path(loader.conf_source, env).glob("**/catalog*.y*ml")):
-            text = INTERPOLATION.sub(r"<\1>", path.read_text(encoding="utf-8"))
-            entries |= yaml.safe_load(text) or {}
+    for folder in (Path(loader.conf_source, env) for env in (loader.base_env, loader.env)):
+        for path in folder.rglob("*.*"):
+            names = path.relative_to(folder).parts
+            if path.is_file() and any(name.startswith("catalog") for name in names):
+                text = INTERPOLATION.sub(r"<\1>", path.read_text(encoding="utf-8"))
+                entries |= yaml.safe_load(text) or {}
     named = with_names_of_credentials(entries)
     return {
         name: entry if isinstance(entry, dict) else {}
