@@ -69,7 +69,7 @@ def test_documentation_shows_docstrings_inputs_and_outputs():
     dag = create(
         Task("clean", [Node("clean", ["raw"], ["table"], doc="Clean it.\n\nTwice.")]),
         Task("train", [Node("train", ["table"], ["model"])], after=["clean"]),
-        leaves={"model": "<storage>/model.pickle"},
+        leaves={"<storage>/models": ["model", "score"]},
     )
     assert dag.get_task("clean").doc_md == (
         "### clean\n\nClean it.\n\nTwice.\n\n- inputs: `raw`\n- outputs: `table`"
@@ -77,7 +77,7 @@ def test_documentation_shows_docstrings_inputs_and_outputs():
     assert dag.doc_md == (
         "Kedro pipeline `__default__` of `flights`, environment `airflow`.\n\n"
         "A run reads `raw`.\n\n"
-        "| a run leaves | in |\n|---|---|\n| `model` | `<storage>/model.pickle` |\n\n"
+        "| a run leaves | in |\n|---|---|\n| `model`, `score` | `<storage>/models` |\n\n"
         "| node | inputs | outputs |\n|---|---|---|\n"
         "| clean | `raw` | `table` |\n| train | `table` | `model` |"
     )

@@ -66,7 +66,7 @@ def test_file_contains_the_settings_and_the_graph():
         tasks={"tag:slow": {"pool": "io"}},
         form={"size": {"default": 0.2}},
     )
-    leaves = {"model": "<storage>/model.pickle"}
+    leaves = {"<storage>/models": ["model"]}
     assert read(write(nodes, settings, leaves=leaves)) == {
         "dag_id": "flights",
         "package": "flights",

@@ -31,7 +31,7 @@ built: ${built_elsewhere:}
 PLOTS = {"{name}_plot": {"type": "json.JSONDataset", "versioned": True}}
 PLOTS["{name}_plot"]["filepath"] = "${globals:storage}/plots/{name}"
 NAMES = ["raw", "shared_a", "model", "rows", "kept", "parts", "anything", "params:size"]
-LEFT = ["table@pandas", "remote", "cached", "built", "size_plot"]
+LEFT = ["table@pandas", "remote", "cached", "built", "size_plot", "age_plot"]
 PIPELINE = Pipeline(
     [
         Node(lambda *inputs: None, NAMES, LEFT, name="one"),
@@ -67,12 +67,12 @@ def test_runs_share_what_is_neither_versioned_nor_in_their_folder(context):
 def test_run_leaves_what_is_not_in_its_folder_where_the_catalog_has_it_without_values(context):
     _, left = shared_and_left(context, PIPELINE)
     assert left == {
-        "built": "api.APIDataset",
-        "cached": "a.json",
-        "remote": "https://host/<team>/a@b",
-        "scores": "pandas.SQLTableDataset",
-        "size_plot": "<storage>/plots/size",
-        "table": "<_other>/table",
+        "<_other>": ["table"],
+        "<storage>/plots": ["age_plot", "size_plot"],
+        "a.json": ["cached"],
+        "api.APIDataset": ["built"],
+        "https://host/<team>": ["remote"],
+        "pandas.SQLTableDataset": ["scores"],
     }
 
 

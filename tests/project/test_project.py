@@ -32,14 +32,8 @@ END = "    return dag\n\n\ndef moment"
 CYCLE = f"    list(operators.values())[-1] >> list(operators.values())[0]\n{END}"
 ENGINE = f"dags/{PACKAGE}_airflow"
 DAG_TEST = "tests/dags/test_dag.py"
-PLOTS = ("company_rating_plot", "passenger_capacity_plot", "price_prediction_plot")
-LEFT = {  # by what only one of the examples leaves
-    "model": {"model": "<storage>/06_models/model.pickle"},
-    "regressor": {
-        "regressor": "<storage>/06_models/regressor.pickle",
-        **{plot: f"<storage>/08_reporting/{plot}.png" for plot in PLOTS},
-    },
-}
+PLOTS = ["company_rating_plot", "metrics", "passenger_capacity_plot", "price_prediction_plot"]
+REPORTS = {"model": ["metrics"], "regressor": PLOTS}  # of each example, by its model
 
 
 def test_kedro_run_works_with_and_without_the_airflow_environment(project, command):
@@ -195,8 +189,8 @@ def test_new_dag_has_a_field_in_its_form_and_says_what_a_run_leaves(created):
     field["description"] = "Share of the rows for testing"
     assert ast.literal_eval(given["params"]) == {"model_options.test_size": field}
     left = ast.literal_eval(given["leaves"])
-    [example] = left.keys() & LEFT.keys()
-    assert left == LEFT[example] | {"metrics": "<storage>/08_reporting/metrics.json"}
+    [model] = left["<storage>/06_models"]
+    assert left == {"<storage>/06_models": [model], "<storage>/08_reporting": REPORTS[model]}
 
 
 def test_make_dag_writes_what_the_hook_wrote(project, command):

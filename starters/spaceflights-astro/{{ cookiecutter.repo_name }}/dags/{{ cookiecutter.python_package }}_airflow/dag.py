@@ -74,7 +74,7 @@ def create_dag(
     tasks: Sequence[Task],
     default_args: Mapping[str, Any],
     params: Mapping[str, Mapping[str, Any]],
-    leaves: Mapping[str, str] | None = None,
+    leaves: Mapping[str, Sequence[str]] | None = None,
     schedule: Any = None,
     assets: Sequence[str] = (),
     start_date: str | None = None,
@@ -90,7 +90,7 @@ def create_dag(
 
     Args:
         params: the fields of the trigger form, by the names of Kedro's parameters.
-        leaves: where a run leaves its results, by dataset.
+        leaves: the datasets that a run leaves, by where they are.
         assets: names of assets that start a run, instead of ``schedule``.
         start_date, end_date: in ISO format.
         on_success_callback, on_failure_callback: import paths of functions.
@@ -183,7 +183,7 @@ def node_doc(node: Node) -> str:
 
 
 def dag_doc(
-    title: str, nodes: Sequence[Node], reads: Iterable[str], leaves: Mapping[str, str]
+    title: str, nodes: Sequence[Node], reads: Iterable[str], leaves: Mapping[str, Sequence[str]]
 ) -> str:
     """Describe the pipeline in Markdown: what a run reads, what it leaves, and the nodes."""
     if not nodes:
@@ -191,7 +191,7 @@ def dag_doc(
     rows = [f"| {node.name} | {listed(node.inputs)} | {listed(node.outputs)} |" for node in nodes]
     parts = [f"Kedro pipeline {title}.", f"A run reads {listed(sorted(reads))}."]
     if leaves:
-        left = [f"| `{name}` | `{place}` |" for name, place in leaves.items()]
+        left = [f"| {listed(names)} | `{place}` |" for place, names in leaves.items()]
         parts.append("\n".join(["| a run leaves | in |", "|---|---|", *left]))
     parts.append("\n".join(["| node | inputs | outputs |", "|---|---|---|", *rows]))
     return "\n\n".join(parts)

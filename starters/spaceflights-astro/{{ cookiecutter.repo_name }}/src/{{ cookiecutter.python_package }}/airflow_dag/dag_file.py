@@ -33,7 +33,7 @@ tasks = {tasks}
 def dag_file(
     settings: Settings,
     shared: set[str],
-    leaves: dict[str, str],
+    leaves: dict[str, list[str]],
     grouped: bool,
     name: str,
     pipeline: Pipeline,
@@ -46,7 +46,7 @@ def dag_file(
 
     Args:
         shared: the datasets that all runs store in the same place.
-        leaves: where a run leaves its results, by dataset.
+        leaves: the datasets that a run leaves, by where they are.
         grouped: whether ``groups`` come from the command line and override airflow.yml.
     """
     group_by: dict[str, str] | str = settings.graph.get("group_by", "none")

@@ -19,14 +19,16 @@ PRIVATE = re.compile(r"(?<=//)[^/]*@|\?.*")  # in a URL, as anywhere
 INTERPOLATION = re.compile(r"\$\{(?:globals:)?([^{}]*)\}")
 
 
-def shared_and_left(context: KedroContext, pipeline: Pipeline) -> tuple[set[str], dict[str, str]]:
-    """Find the datasets that all runs store in one place, and where a run leaves its outputs."""
+def shared_and_left(
+    context: KedroContext, pipeline: Pipeline
+) -> tuple[set[str], dict[str, list[str]]]:
+    """Find the datasets that all runs store in one place, and those that a run leaves."""
     try:
         entries = stored(context, pipeline)
     except (MissingConfigException, OmegaConfBaseException):
         return set(), {}  # the tasks need to have it, not this command
     shared = {name for name, entry in entries.items() if is_shared(entry)}
-    return shared, places(context, {name: entries[name] for name in pipeline.all_outputs()})
+    return shared, left(context, {name: entries[name] for name in pipeline.all_outputs()})
 
 
 def is_shared(entry: Mapping[str, Any]) -> bool:
@@ -34,15 +36,18 @@ def is_shared(entry: Mapping[str, Any]) -> bool:
     return not entry.get("versioned") and remains(entry)
 
 
-def places(context: KedroContext, outputs: Mapping[str, dict[str, Any]]) -> dict[str, str]:
-    """Say where those outputs are that remain after a run.
+def left(context: KedroContext, outputs: Mapping[str, dict[str, Any]]) -> dict[str, list[str]]:
+    """List those outputs that remain after a run, by the folder or the type of their dataset.
 
-    That is as the catalog has it, not as a path with values in it, which may be secret or change.
+    The folder is as the catalog has it, without the values in it, which may be secret or change.
     """
-    left = {name: str(outputs[name]["type"]) for name in sorted(outputs) if remains(outputs[name])}
     written = CatalogConfigResolver(as_written(context), default_runtime_patterns={})
-    found = {name: location(written.resolve_pattern(name)) or kind for name, kind in left.items()}
-    return {name.split("@")[0]: PRIVATE.sub("", place) for name, place in found.items()}
+    found: dict[str, set[str]] = {}
+    for name, entry in outputs.items():
+        if remains(entry):
+            path = PRIVATE.sub("", location(written.resolve_pattern(name)) or str(entry["type"]))
+            found.setdefault(path.rpartition("/")[0] or path, set()).add(name.split("@")[0])
+    return {place: sorted(found[place]) for place in sorted(found)}
 
 
 def remains(entry: Mapping[str, Any]) -> bool:
