@@ -31,8 +31,9 @@ class LanguageServer:
         return self
 
     def __exit__(self, *_):
-        self.process.kill()
-        self.process.communicate()
+        self.ask("shutdown")
+        self.tell("exit")
+        self.process.communicate(timeout=60)
 
     def send(self, **message):
         content = json.dumps({"jsonrpc": "2.0", **message}).encode()
