@@ -78,8 +78,7 @@ def test_documentation_shows_docstrings_inputs_and_outputs():
         "Kedro pipeline `__default__` of `flights`, environment `airflow`.\n\n"
         "A run reads `raw`.\n\n"
         "| a run leaves | in |\n|---|---|\n| `model`, `score` | `<storage>/models` |\n\n"
-        "| node | inputs | outputs |\n|---|---|---|\n"
-        "| clean | `raw` | `table` |\n| train | `table` | `model` |"
+        "- clean: `raw` → `table`\n- train: `table` → `model`"
     )
 
 

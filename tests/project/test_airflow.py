@@ -162,7 +162,7 @@ def test_tasks_are_shown_in_groups_with_their_documentation(airflow):
     assert "Fit the species to the measurements." in tasks["train_model_node"]["doc_md"]
     assert "- inputs: `train_features`" in tasks["train_model_node"]["doc_md"]
     details = airflow.get("dags/other/details")
-    assert "| split_data_node |" in details["doc_md"]
+    assert "\n- split_data_node: " in details["doc_md"]
     assert details["params"]["model_options.test_size"]["schema"]["maximum"] == 0.5
     shown = airflow.api.get("/ui/structure/structure_data", params={"dag_id": "other"})
     groups = [node for node in shown.raise_for_status().json()["nodes"] if node.get("children")]

@@ -188,13 +188,12 @@ def dag_doc(
     """Describe the pipeline in Markdown: what a run reads, what it leaves, and the nodes."""
     if not nodes:
         return f"Kedro pipeline {title}: no nodes yet. Add a pipeline, and run `make dag`."
-    rows = [f"| {node.name} | {listed(node.inputs)} | {listed(node.outputs)} |" for node in nodes]
     parts = [f"Kedro pipeline {title}.", f"A run reads {listed(sorted(reads))}."]
     if leaves:
         left = [f"| {listed(names)} | `{place}` |" for place, names in leaves.items()]
         parts.append("\n".join(["| a run leaves | in |", "|---|---|", *left]))
-    parts.append("\n".join(["| node | inputs | outputs |", "|---|---|---|", *rows]))
-    return "\n\n".join(parts)
+    steps = [f"- {node.name}: {listed(node.inputs)} → {listed(node.outputs)}" for node in nodes]
+    return "\n\n".join([*parts, "\n".join(steps)])
 
 
 def listed(datasets: Iterable[str]) -> str:
