@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 STARTER ?= spaceflights-astro
 PYTHON ?= python3
-UV := VIRTUAL_ENV=.venv .venv/bin/uv pip
+STEP := $(PYTHON) steps.py
 export DO_NOT_TRACK := 1
 
 help: ## List the targets
@@ -29,18 +29,22 @@ starters: .venv/test ## Write starters/ from layers/
 docs: .venv/docs ## Build the documentation into site/
 	.venv/bin/python -m mkdocs build --strict
 
+pictures: .venv/pictures ## Take the documentation's pictures again (needs chromium from Debian)
+	.venv/bin/python pictures.py
+
 bench: .venv/test ## Measure creating projects, reading DAG files and running DAGs, against kedro-airflow
 	.venv/bin/python benchmarks/creation.py
 	.venv/bin/python benchmarks/parsing.py
 	.venv/bin/python benchmarks/runs.py
 
-.venv/test: .venv/demo
+.venv/pictures .venv/test: .venv/demo
 .venv/demo: ALSO = .
-.venv/test: ALSO = . $(addprefix -r ,$(wildcard layers/base/requirements.txt layers/examples/*/requirements.txt layers/platforms/*/requirements.txt))
-.venv/demo .venv/docs .venv/test: pyproject.toml
-	@test -x .venv/bin/uv || { $(PYTHON) -m venv .venv && .venv/bin/pip install --quiet uv; }
-	@echo "Installing into .venv (the first time takes a few minutes)"
-	@$(UV) install --quiet --compile-bytecode --group $(notdir $@) $(ALSO)
+.venv/pictures: ALSO = $(addprefix -r ,$(wildcard layers/examples/*/requirements.txt))
+.venv/test: ALSO = --compile-bytecode . $(addprefix -r ,$(wildcard layers/base/requirements.txt layers/examples/*/requirements.txt layers/platforms/*/requirements.txt))
+.venv/demo .venv/docs .venv/pictures .venv/test: pyproject.toml
+	@test -x .venv/bin/uv || { $(STEP) "Create .venv" $(PYTHON) -m venv .venv && \
+		$(STEP) "Install uv" .venv/bin/pip install --quiet uv; }
+	@$(STEP) "Install the tools for make $(notdir $@)" .venv/bin/uv pip install --quiet --python .venv --group $(notdir $@) $(ALSO)
 	@touch $@
 
-.PHONY: help demo test test-fast lint mutants starters docs bench
+.PHONY: help demo test test-fast lint mutants starters docs pictures bench

@@ -19,12 +19,18 @@ import httpx
 
 BIN = Path(sys.executable).parent
 SERVERS = (
-    "sh",
-    "-c",
-    "airflow db migrate && { airflow api-server & airflow dag-processor & "
-    "airflow scheduler --skip-serve-logs & airflow triggerer --skip-serve-logs & wait; }",
+    "api-server",
+    "dag-processor",
+    "scheduler --skip-serve-logs",
+    "triggerer --skip-serve-logs",
 )
 DONE = ("success", "failed", "upstream_failed", "skipped", "removed")
+
+
+def start(servers: Sequence[str] = SERVERS) -> tuple[str, ...]:
+    """Make the command that starts these servers."""
+    all_at_once = " & ".join(f"airflow {server}" for server in servers)
+    return ("sh", "-c", f"airflow db migrate && {{ {all_at_once} & wait; }}")
 
 
 def free_ports(count: int) -> list[int]:
@@ -58,7 +64,7 @@ class LocalAirflow:
         cwd: Path | None = None,
         environment: dict[str, str] | None = None,
         inherited: Mapping[str, str] = os.environ,
-        command: Sequence[str | Path] = SERVERS,
+        command: Sequence[str | Path] = start(),
     ) -> None:
         port, *log_ports = free_ports(3)
         self.home = home
