@@ -24,8 +24,11 @@ def create_project(starter: str, folder: Path) -> Path:
     command = [BIN / "kedro", "new", f"--starter={ROOT}", f"--directory=starters/{starter}"]
     environment = {**os.environ, "DO_NOT_TRACK": "1"}
     title = f"Create a project from {starter}"
-    run(title, *command, "--name=Demo", cwd=folder, env=environment)
-    return folder / "demo"
+    printed = run(title, *command, "--name=Demo", cwd=folder, env=environment)
+    project = folder / "demo"
+    if not list(project.glob("dags/*_dag.py")):
+        sys.exit(printed)
+    return project
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """Show what is being done, and for how long: `python steps.py TITLE COMMAND...`.
 
-On a terminal the seconds count up; elsewhere, a step has a line when it starts and one when it ends.
+In a terminal the seconds count up; elsewhere, a step prints a line when it starts and when it ends.
 The standard library is enough, as make runs this before anything is installed.
 """
 
@@ -46,12 +46,17 @@ def step(title: str) -> Iterator[None]:
         say(line())
 
 
-def run(title: str, *command: object, **options: object) -> None:
-    """Run a command as a step; if it fails, show what it printed, and end with its status."""
+def run(title: str, *command: object, **options: object) -> str:
+    """Run a command as a step; if it fails, show what it printed, and end with its status.
+
+    Returns:
+        What it printed.
+    """
     options |= {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     try:
         with step(title):
-            subprocess.run([str(word) for word in command], check=True, **options)
+            words = [str(word) for word in command]
+            return subprocess.run(words, check=True, **options).stdout
     except subprocess.CalledProcessError as error:
         print(error.stdout, file=sys.stderr)
         sys.exit(error.returncode)

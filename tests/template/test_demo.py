@@ -1,6 +1,7 @@
 """`make demo` runs each starter's DAG on a real Airflow: scheduler, LocalExecutor, SQLite."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -46,10 +47,26 @@ def demonstrated():
 def test_demo_shows_every_task_and_the_metrics_of_the_run(demonstrated, starter):
     output, project = demonstrated(starter)
     tasks = {"astro-airflow-iris": 4, "spaceflights-k8s": 3}.get(starter, 9)
-    assert output.count("│ success │") == output.count("   success  ") == tasks
+    assert output.count("\n  success  ") == tasks
     for name, value in metrics(project).items():
-        assert f"│ {name} " in output and f"{value:.4g} │" in output
+        assert f"\n  {name:<20}{value:>10.4g}\n" in output
     assert f"make -C {project.relative_to(ROOT)} airflow" in output
+
+
+def test_demo_says_when_each_step_starts_and_how_long_it_took(demonstrated, starter):
+    output, _ = demonstrated(starter)
+    started = re.findall(r"(?m)^(\w.+) \.\.\.$", output)
+    ended = re.findall(r"(?m)^(\w.+?) +\d+\.\d s$", output)
+    assert (
+        started
+        == ended
+        == [
+            f"Create a project from {starter}",
+            "Install what its nodes need",
+            "Start Airflow",
+            "Run the DAG",
+        ]
+    )
 
 
 def test_demo_leaves_no_process_behind(demonstrated, starter):
