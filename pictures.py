@@ -105,6 +105,8 @@ def take(page: Page, scheme: str, dag_id: str, run_id: str) -> None:
     open_page(page, run)
     page.get_by_role("button", name="Show Graph").click()
     page.get_by_role("button", name="Collapse Details Panel").click()
+    page.add_style_tag(content=".react-flow__minimap { display: none }")
+    page.set_viewport_size(SIZE | {"height": 440})
     page.locator(".react-flow__node").first.wait_for()
     page.get_by_role("button", name="Fit View").click()
     save(settled(page), f"{name}-graph-{scheme}")
@@ -128,7 +130,7 @@ def settled(shown: Page | Locator) -> bytes:
 def save(png: bytes, name: str) -> None:
     """Save a picture with 256 colours, which is enough for a page."""
     image = Image.open(io.BytesIO(png)).convert("RGB").quantize(dither=Image.Dither.NONE)
-    image.save(PICTURES / f"{name}.webp", lossless=True, quality=100, method=6)
+    image.save(PICTURES / f"{name}.webp", lossless=True)
 
 
 def main() -> None:
