@@ -38,7 +38,7 @@ bench: .venv/test ## Measure creating projects, reading DAG files and running DA
 	.venv/bin/python benchmarks/runs.py
 
 .venv/pictures .venv/test: .venv/demo
-.venv/demo: ALSO = .
+.venv/demo: ALSO = --compile-bytecode .
 .venv/pictures: ALSO = $(addprefix -r ,$(wildcard layers/examples/*/requirements.txt))
 .venv/test: ALSO = --compile-bytecode . $(addprefix -r ,$(wildcard layers/base/requirements.txt layers/examples/*/requirements.txt layers/platforms/*/requirements.txt))
 .venv/demo .venv/docs .venv/pictures .venv/test: pyproject.toml
