@@ -54,7 +54,6 @@ def conf(tmp_path_factory):
     return conf
 
 
-@settings(max_examples=300)
 @given(values.filter(lambda value: "???" not in json.dumps(value)))
 @example({leak: [leak] for leak in LEAKS})
 def test_value_of_a_run_is_never_interpolated(conf, value):
@@ -85,9 +84,7 @@ hostile = (
 )
 
 
-@settings(max_examples=1000)
-@given(st.dictionaries(names, hostile, max_size=4))
-def test_no_conf_gets_past_the_list_a_type_or_a_bound(conf_of_run):
+def gets_past_nothing(conf_of_run):
     try:
         given = parameters(conf_of_run)
     except (AirflowFailException, ParamValidationError):
@@ -101,6 +98,21 @@ def test_no_conf_gets_past_the_list_a_type_or_a_bound(conf_of_run):
     assert given["opts"]["kind"] in ("a", "b")
     assert isinstance(given["deep"], dict) and isinstance(given["columns"], list)
     assert "???" not in json.dumps(given, allow_nan=False).split('"')
+
+
+confs = st.dictionaries(names, hostile, max_size=4)
+
+
+@given(confs)
+def test_no_conf_gets_past_the_list_a_type_or_a_bound(conf_of_run):
+    gets_past_nothing(conf_of_run)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000)
+@given(confs)
+def test_none_of_many_confs_gets_past_the_list_a_type_or_a_bound(conf_of_run):
+    gets_past_nothing(conf_of_run)
 
 
 @pytest.mark.parametrize(

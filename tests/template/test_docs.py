@@ -14,6 +14,7 @@ from tests.conftest import ROOT, run
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
+@pytest.mark.slow
 def test_documentation_builds_without_a_warning(tmp_path):
     run(sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path, cwd=ROOT)
     pages = {path.stem for path in tmp_path.glob("*.html")}

@@ -9,6 +9,7 @@ from tests.conftest import EMPTY, NAME, answers, cookiecutter, copier_copy, file
 
 FOLDER = "space-flights"
 STARTED = "astro-airflow-iris"
+FORKED = "spaceflights-mwaa"  # by the fast tier
 
 
 def by_directory(starter, template, cwd, run):
@@ -62,7 +63,7 @@ def reference(template, forks, tmp_path_factory):
     def create(starter):
         if starter not in created:
             folder = tmp_path_factory.mktemp("reference")
-            by_directory(starter, template, folder, run if starter == STARTED else forks.run)
+            by_directory(starter, template, folder, forks.run)
             created[starter] = files(folder / FOLDER)
         return created[starter]
 
@@ -78,7 +79,7 @@ def cases():
     for starter in STARTERS:
         once = [by_config, by_cookiecutter_from_the_root, by_copier]
         for way in once if starter in EMPTY else WAYS:
-            marks = () if starter == STARTED else pytest.mark.slow
+            marks = () if starter == FORKED else pytest.mark.slow
             yield pytest.param(way, starter, id=f"{starter}-{way.__name__}", marks=marks)
 
 
@@ -261,6 +262,7 @@ def test_no_project_contains_a_placeholder(reference, starter):
     assert left == []
 
 
+@pytest.mark.slow
 def test_alias_creates_our_starter_without_warnings(installed, reference, tmp_path):
     environment = {"PATH": f"{installed}:/usr/bin:/bin", "DO_NOT_TRACK": "1", "HOME": str(tmp_path)}
     command = ["kedro", "new", f"--starter={STARTED}", "--name", NAME]
@@ -270,6 +272,7 @@ def test_alias_creates_our_starter_without_warnings(installed, reference, tmp_pa
     assert files(tmp_path / FOLDER) == reference(STARTED)
 
 
+@pytest.mark.slow
 def test_kedro_lists_the_starters_with_their_origin(installed, tmp_path):
     listed = run(installed / "kedro", "starter", "list", cwd=tmp_path).stdout
     official, ours = listed.split("Starters from kedro_airflow_starters")
@@ -277,6 +280,7 @@ def test_kedro_lists_the_starters_with_their_origin(installed, tmp_path):
     assert [name for name in STARTERS if f"{name}:" in official] == []
 
 
+@pytest.mark.slow
 def test_installed_package_contains_no_source_of_the_starters(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {

@@ -22,10 +22,10 @@ DAG = "dags/space_flights_airflow_dag.py"
 
 
 @pytest.fixture(scope="module")
-def project_without_dag(template, tmp_path_factory):
+def project_without_dag(template, forks, tmp_path_factory):
     """A project as the hook finds it."""
     folder = tmp_path_factory.mktemp("project")
-    cookiecutter(template, "spaceflights-astro", folder, answers())
+    cookiecutter(template, "spaceflights-astro", folder, answers(), run=forks.run)
     (folder / "space-flights" / DAG).unlink()
     return folder / "space-flights"
 
@@ -43,6 +43,7 @@ def run_hook(project, python=sys.executable, **environment):
     return run(python, HOOK, cwd=project, env=ENVIRONMENT | environment)
 
 
+@pytest.mark.slow
 def test_dag_is_written_with_only_kedro_and_kedro_airflow_installed(installed, project):
     run(installed / "python", "-c", "import kedro, kedro_airflow", cwd=project)
     for library in ("airflow", "matplotlib", "pandas", "sklearn"):
@@ -52,6 +53,7 @@ def test_dag_is_written_with_only_kedro_and_kedro_airflow_installed(installed, p
     assert "train_model_node" in (project / DAG).read_text()
 
 
+@pytest.mark.slow
 def test_dag_is_the_same_with_and_without_the_libraries(project, installed, forks):
     run_hook(project, installed / "python")
     without = (project / DAG).read_text()
@@ -75,6 +77,7 @@ def test_after_creation_the_last_lines_say_what_to_do_next(generator, template, 
     assert "\n".join(lines) in done.stdout
 
 
+@pytest.mark.slow
 def test_hook_uses_no_network_and_leaves_only_the_dag(project, tmp_path, no_network):
     (tmp_path / "tmp").mkdir()
     before = names(project)
@@ -121,6 +124,7 @@ def test_hook_keeps_an_existing_dag(project, forks):
     assert (project / DAG).read_text() == "# mine"
 
 
+@pytest.mark.slow
 def test_creation_succeeds_if_the_generator_lacks_kedro(template, tmp_path):
     tools = venv(tmp_path / "tools", "cookiecutter")
     command = ["cookiecutter", template, "--directory=starters/spaceflights-astro", "--no-input"]

@@ -10,7 +10,9 @@ from tests.conftest import ENVIRONMENT, ROOT, answers, cookiecutter, edit, run
 from tests.linked import FOLDER
 
 
-@pytest.mark.parametrize("command", ["ruff check", "ruff format --check", "mypy"])
+@pytest.mark.parametrize(
+    "command", ["ruff check", "ruff format --check", pytest.param("mypy", marks=pytest.mark.slow)]
+)
 def test_nothing_is_found(command):
     run(*command.split(), cwd=ROOT)
 

@@ -5,6 +5,7 @@ from pytest_copie.plugin import Copie
 
 from tests.conftest import NAME, ROOT
 
+pytestmark = pytest.mark.slow
 DAG = "dags/space_flights_airflow_dag.py"
 
 
@@ -21,7 +22,6 @@ def test_cookies_bakes_a_project_with_a_dag(cookies, starter):
     assert (result.project_path / DAG).is_file()
 
 
-@pytest.mark.slow
 def test_copie_copies_a_project_with_a_dag(copie, starter):
     result = copie.copy({"starter": starter, "project_name": NAME})
     assert (result.exit_code, result.exception) == (0, None)
