@@ -187,9 +187,12 @@ def test_pipeline_of_a_node_is_the_projects_folder_with_its_function(module, exp
 
 def test_intermediate_data_is_removed_after_the_last_tasks():
     nodes = [node("one", [], ["a"]), node("remove_intermediate", ["a"]), node("three", ["a"])]
-    task = removal(group(nodes))
+    tasks = group(nodes)
+    task = removal(tasks)
     assert (task.id, task.nodes) == ("remove_intermediate_2", [])
     assert task.after == ["remove_intermediate", "three"]
+    tasks[0].group = "remove_intermediate_2"
+    assert removal(tasks).id == "remove_intermediate_3"
 
 
 @given(st.lists(st.text(min_size=1, max_size=300), unique=True, max_size=8))

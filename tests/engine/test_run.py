@@ -1,14 +1,20 @@
 """Kedro's side: what a DAG run saves is whole and its own, and Airflow's log handlers stay."""
 
 import logging
+import os
 import subprocess
 import sys
+from pathlib import Path
 
+import kedro.framework.project
 import pytest
 import yaml
 from flights_airflow import kedro_internals, storage
+from flights_airflow import run as engine
+from flights_airflow.model import Node as Planned
 from flights_airflow.model import Run
-from flights_airflow.run import runner
+from flights_airflow.run import needed_pipelines, runner, start_kedro
+from kedro.framework.session import KedroServiceSession
 from kedro.io import CachedDataset, DataCatalog, DatasetError, MemoryDataset, Version
 from kedro.pipeline import Node, Pipeline
 from kedro_datasets.matplotlib import MatplotlibDataset
@@ -62,6 +68,71 @@ def test_transcoded_dataset_is_read_in_the_runs_version(tmp_path):
     assert read == ["2024"]
 
 
+def test_kedro_starts_in_the_projects_folder_with_its_log_levels_and_no_telemetry(
+    tmp_path, monkeypatch
+):
+    levels = tmp_path / "conf" / "airflow" / "logging.yml"
+    levels.parent.mkdir(parents=True)
+    levels.touch()
+    seen = {}
+
+    def create(**given):
+        seen.update(given, cwd=Path.cwd(), **os.environ)
+
+    monkeypatch.setattr(engine, "PROJECT", tmp_path)
+    monkeypatch.setattr(KedroServiceSession, "create", create)
+    monkeypatch.setattr(kedro.framework.project, "configure_project", lambda package: None)
+    monkeypatch.chdir(tmp_path.parent)
+    for name in ("DO_NOT_TRACK", "KEDRO_LOGGING_CONFIG"):
+        monkeypatch.setenv(name, "")
+    start_kedro(Run("flights", "__default__", "airflow", None, []))
+    assert (seen["DO_NOT_TRACK"], seen["KEDRO_LOGGING_CONFIG"]) == ("1", str(levels))
+    assert seen["cwd"] == seen["project_path"] == tmp_path
+    assert seen["conf_source"] == str(tmp_path / "plugins" / "conf-flights.zip")
+
+
+class Pipelines(dict):
+    """The project's pipelines, and which of them were asked for."""
+
+    def set_requested(self, names):
+        self.requested = names
+
+
+PLANNED = Planned("train", ["table"], ["model"], "science")
+
+
+@pytest.mark.parametrize(
+    "nodes, loaded",
+    [
+        ([PLANNED], ["science"]),
+        ([PLANNED, Planned("last", ["model"], ["end"])], ["__default__"]),
+        ([Planned("train", ["table"], ["model"], "renamed")], ["__default__"]),
+    ],
+)
+def test_only_the_pipelines_with_the_nodes_are_loaded_if_they_have_them(nodes, loaded, monkeypatch):
+    train = Node(print, "table", "model", name="train")
+    last = Node(print, "model", "end", name="last")
+    pipelines = Pipelines(science=Pipeline([train]), __default__=Pipeline([train, last]))
+    monkeypatch.setattr(kedro.framework.project, "pipelines", pipelines)
+    assert needed_pipelines(nodes, "__default__") == pipelines.requested == loaded
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        Node(print, "table", "model", name="fit"),
+        Node(print, "tables", "model", name="train"),
+        Node(print, "table", ["model", "plot"], name="train"),
+    ],
+)
+def test_node_that_has_changed_since_the_dag_was_written_is_not_run(changed, monkeypatch):
+    pipelines = Pipelines(science=Pipeline([changed]), __default__=Pipeline([changed]))
+    monkeypatch.setattr(kedro.framework.project, "pipelines", pipelines)
+    said = r"^Changed since the DAG was written: \['train'\]. Run `make dag`.$"
+    with pytest.raises(ValueError, match=said):
+        needed_pipelines([PLANNED], "__default__")
+
+
 def test_logging_yml_sets_levels_and_leaves_the_handlers():
     text = (project("flights") / "conf" / "airflow" / "logging.yml").read_text()
     config = yaml.safe_load(text.replace("{{ cookiecutter.python_package }}", "flights"))
@@ -78,7 +149,9 @@ def test_kedro_version_of_a_dataset_can_be_set_after_its_creation(tmp_path):
     dataset = TextDataset(filepath=f"{tmp_path}/text.txt", version=Version(None, None))
     assert kedro_internals.pin_version(dataset, "2024")
     dataset.save("text")
-    assert (tmp_path / "text.txt" / "2024" / "text.txt").read_text() == dataset.load() == "text"
+    assert (tmp_path / "text.txt" / "2024" / "text.txt").read_text() == "text"
+    TextDataset(filepath=f"{tmp_path}/text.txt", version=Version(None, "2025")).save("later")
+    assert dataset.load() == "text"
     assert not kedro_internals.pin_version(TextDataset(filepath="text.txt"), "2024")
     assert not kedro_internals.pin_version(MemoryDataset(), "2024")
 
@@ -120,6 +193,15 @@ def test_kedro_arguments_say_where_a_dataset_is_and_create_it_elsewhere(dataset,
     other = kedro_internals.elsewhere(dataset, fs, f"{tmp_path}/new.txt")
     assert type(other) is type(dataset) and other is not dataset
     assert kedro_internals.place(other) == (fs, f"{tmp_path}/new.txt")
+
+
+def test_kedro_notes_the_defaults_of_a_subclass_without_a_constructor_too():
+    class OwnParts(PartitionedDataset):
+        pass
+
+    given = kedro_internals.arguments(PartitionedDataset(path="/a", **PARTITIONS))
+    assert kedro_internals.arguments(OwnParts(path="/a", **PARTITIONS)) == given
+    assert given["overwrite"] is False
 
 
 @pytest.mark.parametrize("dataset", [MemoryDataset(), TextDataset(filepath="https://a.org/t.txt")])
@@ -183,6 +265,55 @@ def test_folder_with_a_mark_is_refused_by_name_until_it_is_saved_again(tmp_path)
     write = Node(lambda: {"b": "text"}, None, "texts", name="write")
     runner_for(["texts"]).run(Pipeline([write]), DataCatalog({"texts": dataset}))
     assert not mark.exists() and sorted(dataset.load()) == ["a", "b"]
+
+
+def test_failed_retry_leaves_nothing_of_the_try_before(tmp_path):
+    def fail():
+        raise RuntimeError("no data")
+
+    dataset = TextDataset(filepath=f"{tmp_path}/run/text.txt")
+    save("text", dataset)
+    failing = Pipeline([Node(fail, None, "data", name="node")])
+    with pytest.raises(RuntimeError, match="no data"):
+        runner_for(["data"]).run(failing, DataCatalog({"data": dataset}))
+    assert list(tmp_path.iterdir()) == [tmp_path / "run"]
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_files_that_are_being_moved_into_a_folder_have_a_mark_beside_it(tmp_path, monkeypatch):
+    dataset = PartitionedDataset(path=f"{tmp_path}/run/texts", **PARTITIONS)
+    move, seen = dataset._filesystem.mv, []
+
+    def moved(*paths):
+        seen.append((tmp_path / "run" / ".unfinished-texts").exists())
+        move(*paths)
+
+    monkeypatch.setattr(type(dataset._filesystem), "mv", staticmethod(moved))
+    node = Node(lambda: {"a": "text", "b": "text"}, None, "texts", name="node")
+    runner_for(["texts"]).run(Pipeline([node]), DataCatalog({"texts": dataset}))
+    assert seen == [True, True]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["texts"]
+
+
+def test_only_what_the_same_run_left_of_the_same_file_is_removed(tmp_path):
+    names = (".unfinished-2024-1", ".unfinished-2023-1", ".unfinished-2024-2", "other")
+    left = [tmp_path / name / "text.txt" for name in names]
+    left[2] = left[2].with_name("another.txt")
+    for path in left:
+        path.parent.mkdir()
+        path.touch()
+    save("text", TextDataset(filepath=f"{tmp_path}/text.txt"))
+    assert [path.exists() for path in left] == [False, True, True, True]
+
+
+def test_partitions_that_a_task_has_not_finished_are_not_read(tmp_path):
+    for name in ("a.txt", ".unfinished-2024-1/b.txt"):
+        TextDataset(filepath=f"{tmp_path}/{name}").save("text")
+    read = []
+    node = Node(read.extend, "texts", None, name="node")
+    dataset = PartitionedDataset(path=str(tmp_path), **PARTITIONS)
+    runner_for([]).run(Pipeline([node]), DataCatalog({"texts": dataset}))
+    assert read == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -626,6 +626,8 @@ def test_up_shows_pods_and_deletes_broken_ones_that_block_an_upgrade(verb, tools
         pod("create-user", "", phase="Succeeded"),
     ]
     items[-1]["metadata"]["ownerReferences"] = [{"name": "space-flights-create-user"}]
+    items.append(pod("scheduler-3", "old", containerStatuses=waiting))
+    items[-1]["metadata"]["deletionTimestamp"] = "2024-01-01T00:01:00Z"
     tools.answer("get statefulsets,pods", json.dumps({"items": items}))
     done = verb("up")
     assert [line for line in done.stdout.splitlines() if line.startswith("  ")][:4] == [

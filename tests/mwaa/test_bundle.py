@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mwaa import bundle, check
+import check_secrets
+from mwaa import bundle, check, sources
 from tests.conftest import ENVIRONMENT, ROOT, answers, edit, kedro_new, run
 from tests.standins.planted import LEFT_BEHIND, LEFT_OUT, NEEDED, SECRET, plant, plant_needed
 
@@ -31,6 +32,30 @@ def test_an_archive_depends_only_on_names_and_bytes(content):
     with zipfile.ZipFile(io.BytesIO(first)) as written:
         assert {name: written.read(name) for name in written.namelist()} == content
     assert bundle.archive(dict(content)) == first
+
+
+def test_secret_is_refused_before_anything_is_read(monkeypatch):
+    monkeypatch.setattr(check_secrets, "problems", lambda: ["conf/base/globals.yml:1: key"])
+    with pytest.raises(SystemExit, match="^Secrets would leave this machine:\nconf/base/globals"):
+        bundle.main()
+
+
+def test_fingerprint_tells_the_names_and_the_content_of_all_but_local_files(monkeypatch, tmp_path):
+    monkeypatch.setattr(sources, "PROJECT", tmp_path)
+    for name in sources.SOURCES:
+        path = tmp_path / name if Path(name).suffix else tmp_path / name / "base" / "file.yml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    seen = [sources.fingerprint()]
+    for path in sorted(path for path in tmp_path.rglob("*") if path.is_file()):
+        path.write_text("changed")
+        seen.append(sources.fingerprint())
+    path.rename(path.with_name("other.yml"))
+    seen.append(sources.fingerprint())
+    assert len(set(seen)) == len(seen) == len(sources.SOURCES) + 2
+    (tmp_path / "conf" / "local").mkdir()
+    (tmp_path / "conf" / "local" / "credentials.yml").touch()
+    assert sources.fingerprint() == seen[-1]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from botocore.stub import Stubber
 
 from mwaa import data, deploy, sources
 
+pytestmark = pytest.mark.slow  # a real S3
 ENVIRONMENT = "space-flights"
 URL = "0000.c1.us-east-1.airflow.amazonaws.com"
 BUNDLE = {
@@ -40,6 +41,7 @@ class Service:
         errors: by the name of a call, the error codes of its next calls.
         failure: of the next update; None lets it succeed.
         failed: the status after a failed update.
+        stages: the statuses during an update, in turn.
         calls: how often each call was made.
     """
 
@@ -57,14 +59,15 @@ class Service:
         self.errors = {}
         self.updated = {}
         self.failure, self.failed = None, "UPDATE_FAILED"
+        self.stages, self.left = ["UPDATING"], []
         self.calls = Counter()
 
     def get_environment(self, **parameters):
         if parameters["Name"] != self.environment["Name"]:
             self.errors["get_environment"] = ["ResourceNotFoundException"]
         answer = self.answer("get_environment", parameters, {"Environment": dict(self.environment)})
-        if self.environment["Status"] == "UPDATING":
-            self.environment |= self.end_of_update()
+        if self.environment["Status"] in self.stages:
+            self.environment |= {"Status": self.left.pop(0)} if self.left else self.end_of_update()
         return answer
 
     def end_of_update(self):
@@ -76,7 +79,7 @@ class Service:
     def update_environment(self, **parameters):
         answer = self.answer("update_environment", parameters, {"Arn": "arn:aws:airflow:::x"})
         self.updated = {key: value for key, value in parameters.items() if key != "Name"}
-        self.environment["Status"] = "UPDATING"
+        self.environment["Status"], *self.left = self.stages
         return answer
 
     def answer(self, call, parameters, response):
@@ -209,7 +212,6 @@ def test_dag_that_is_not_in_the_bundle_is_left_and_named(bucket, s3, capsys):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before-call", "after-call"])
 def test_interrupted_anywhere_and_run_again_it_ends_in_the_same_state(moment, bucket, s3):
     for last in itertools.count():
@@ -256,15 +258,25 @@ def refused(s3, service, *options):
     return str(error.value)
 
 
-def test_failed_update_is_reported_and_the_dags_stay_until_it_succeeds(bucket, s3):
+@pytest.mark.parametrize("status", ["UPDATE_FAILED", "AVAILABLE"])
+def test_failed_update_is_reported_and_the_dags_stay_until_it_succeeds(status, bucket, s3):
     service = Service(bucket)
     service.failure = {"ErrorCode": "INCORRECT_CONFIGURATION", "ErrorMessage": "No such path."}
+    service.failed = status
     assert refused(s3, service).startswith(
         f"MWAA could not update {ENVIRONMENT}: INCORRECT_CONFIGURATION: No such path. It runs as "
         "before, with the DAGs of before."
     )
     assert sorted(content(s3, bucket)) == FILES
     run_deploy(s3, service)
+    assert content(s3, bucket) == BUNDLE
+
+
+def test_update_is_awaited_whatever_mwaa_calls_its_stages(bucket, s3):
+    service = Service(bucket)
+    service.stages = ["PENDING", "CREATING_SNAPSHOT", "UPDATING", "MAINTENANCE", "ROLLING_BACK"]
+    run_deploy(s3, service)
+    assert service.environment["LastUpdate"] == {"Status": "SUCCESS"}
     assert content(s3, bucket) == BUNDLE
 
 

@@ -85,6 +85,15 @@ def test_a_secret_is_named_by_its_line_and_key_and_not_shown(name, text, named):
     assert SECRET not in problem
 
 
+def test_every_line_with_a_secret_is_named():
+    text = "password: a1b2c3\nsize: 1\n# https://me:a1b2c3@host\ntoken: a1b2c3\n"
+    assert check_secrets.in_file("conf/base/globals.yml", text.encode()) == [
+        ":1: password is not a reference",
+        ":3: a URL with a password",
+        ":4: token is not a reference",
+    ]
+
+
 @given(nested(refs))
 def test_references_in_credentials_are_accepted(content):
     assert check_secrets.in_file(CREDENTIALS, yaml.safe_dump(content).encode()) == []
