@@ -115,6 +115,7 @@ def measure(platform: str, name: str) -> tuple[int, int, int]:
         database = stack.enter_context(PostgreSQL())
         settings |= SETTINGS | database.database()
         airflow = RestartingAirflow(folder / "airflow", folder / "dags", settings)
+        airflow.api.timeout = None  # it may be busy
         stack.enter_context(airflow)
         for number in range(half):
             trigger(airflow, before + longest * (number + 1) // half)
