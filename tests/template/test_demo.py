@@ -57,16 +57,13 @@ def test_demo_says_when_each_step_starts_and_how_long_it_took(demonstrated, star
     output, _ = demonstrated(starter)
     started = re.findall(r"(?m)^(\w.+) \.\.\.$", output)
     ended = re.findall(r"(?m)^(\w.+?) +\d+\.\d s$", output)
-    assert (
-        started
-        == ended
-        == [
-            f"Create a project from {starter}",
-            "Install what its nodes need",
-            "Start Airflow",
-            "Run the DAG",
-        ]
-    )
+    assert started == ended
+    assert started[-4:] == [  # after the tools, if make has to install them
+        f"Create a project from {starter}",
+        "Install what its nodes need",
+        "Start Airflow",
+        "Run the DAG",
+    ]
 
 
 def test_demo_leaves_no_process_behind(demonstrated, starter):
