@@ -4,6 +4,7 @@ It adds the files of the starter `airflow-PLATFORM` that the project does not ha
 overwrites one. Nothing of the project is imported: what the command needs is in pyproject.toml.
 """
 
+import ast
 import difflib
 import importlib.metadata
 import json
@@ -16,10 +17,12 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import click
 import yaml
+from packaging.requirements import InvalidRequirement, Requirement
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -64,6 +67,17 @@ UPGRADE = """This project is of Kedro {0}, and needs Kedro 1.7 to run on Airflow
 
 Kedro's own guide: https://docs.kedro.org/en/stable/about/migration/
 Nothing has been written."""
+OLDER = """This project requires {0}, and needs Kedro 1.7 to run on Airflow. Write kedro~=1.7,
+install it, let `kedro run` and the tests pass, commit, and run this command again.
+Nothing has been written."""
+WITHOUT_BASE = """{0}: CONFIG_LOADER_ARGS has no base_env, so Kedro would read
+conf/airflow in every environment. Add "base_env": "base" and "default_run_env": "local" to it, move
+{1} to conf/base, commit, and run this command again. Nothing has been written."""
+SETTINGS = """# Without base_env, Kedro would read conf/airflow in every environment.
+CONFIG_LOADER_ARGS = {"base_env": "base", "default_run_env": "local", **CONFIG_LOADER_ARGS}"""
+EXPORT = """# Images and MWAA install only what this file lists. Add what the project needs, like
+#   poetry export --without-hashes >> requirements.txt
+#   uv export --no-hashes --no-emit-project --no-dev >> requirements.txt"""
 
 
 @dataclass
@@ -74,12 +88,14 @@ class Project:
     name: str
     package: Path
     dependencies: list[str]
+    base_env: str | None = "base"
 
     def answers(self, platform: str) -> dict[str, str]:
         """The answers with which a generator would create it."""
         from slugify import slugify
 
-        name = self.name.strip()
+        name = " ".join(re.findall(r"[\w-]+", self.name))  # what a template can quote
+        name = re.sub(r"^[\W\d_]+|[\W_]+$", "", name)
         return {
             "project_name": name,
             "python_package": self.package.name,
@@ -116,13 +132,11 @@ def airflow_init(platform: str | None, diff: bool, undo: bool) -> None:
     if undo:
         return remove(project)
     if (project.folder / ANSWERS).exists():
-        click.echo(f"Nothing to do: {ANSWERS} is here already. `copier update` brings what is new.")
-        return
-    git = ["git", "status", "--porcelain", "."]
-    status = subprocess.run(git, cwd=project.folder, capture_output=True, text=True)
-    if status.returncode or status.stdout:
-        state = "has changes that are not committed" if status.stdout else "is not in git"
-        raise click.ClickException(f"{project.folder} {state}: commit it first.")
+        return renew(project, diff)
+    if changes := git(project, "status", "--porcelain", "."):
+        listed = "".join(f"\n  {line}" for line in changes.splitlines()[:5])
+        said = f"{project.folder} has changes that are not committed: commit it first.{listed}"
+        raise click.ClickException(said)
     platform = platform or click.prompt("Platform", type=click.Choice(PLATFORMS))
     plan = make_plan(project, platform)
     show(project, plan, diff)
@@ -151,25 +165,120 @@ def find_project(folder: Path) -> Project:
         config = tomllib.loads(file.read_text(encoding="utf-8"))
         kedro = config["tool"]["kedro"]
         package, name = kedro["package_name"], kedro["project_name"]
-    except (OSError, KeyError, tomllib.TOMLDecodeError):
+    except (OSError, KeyError, TypeError, ValueError):
         what = "has no pyproject.toml with [tool.kedro], package_name and project_name"
         raise click.ClickException(f"{folder} is not a Kedro project: it {what}.") from None
-    requirements = folder / "requirements.txt"
-    required = [requirements.read_text(encoding="utf-8")] if requirements.is_file() else []
-    required += config.get("project", {}).get("dependencies", [])
-    pinned = re.findall(r"(?m)^kedro(?:\[.*?\])?\s*[=~]=\s*([\d.]+)", "\n".join(required))
-    for version in (str(kedro.get("kedro_init_version")), *pinned):
-        if version.startswith("0."):
-            raise click.ClickException(UPGRADE.format(version))
+    dependencies = dependencies_of(folder, config)
+    required = [*lines_of(folder / "requirements.txt"), *dependencies]
+    check_version(str(kedro.get("kedro_init_version", kedro.get("project_version"))), required)
     source = Path(kedro.get("source_dir", "src"))
-    project = Project(folder, name, source / package, required[requirements.is_file() :])
+    project = Project(folder, name, source / package, dependencies)
     rules = runpy.run_path(str(STARTERS / "airflow-astro" / "hooks" / "pre_gen_project.py"))
     answers = project.answers("astro")
     if wrong := rules["problem"](**{key: answers[key] for key in rules["RULES"]}):
         raise click.ClickException(f"pyproject.toml: {wrong}")
     if not (folder / source / package).is_dir():
         raise click.ClickException(f"pyproject.toml: there is no folder {source / package}.")
+    check_settings(project)
     return project
+
+
+def dependencies_of(folder: Path, config: dict[str, Any]) -> list[str]:
+    """List what the package requires, or its files of requirements, if setuptools reads these."""
+    dynamic = config["tool"].get("setuptools", {}).get("dynamic", {}).get("dependencies", {})
+    files = dynamic.get("file", [])
+    files = [files] if isinstance(files, str) else files
+    others = [line for file in files for line in lines_of(folder / file)]
+    return [*config.get("project", {}).get("dependencies", []), *others]
+
+
+def lines_of(file: Path) -> list[str]:
+    """Read a file of requirements, and those that it names."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines() if file.is_file() else []
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{file} is not UTF-8: save it as UTF-8.") from None
+    named = [re.match(r"(?:-r|--requirement)[ =]*([^\s#]+)", line) for line in lines]
+    return lines + [line for found in named if found for line in lines_of(file.parent / found[1])]
+
+
+def check_version(created: str, required: list[str]) -> None:
+    """Refuse a project of a Kedro that is too old.
+
+    Raises:
+        click.ClickException: says how to upgrade.
+    """
+    if created.startswith("0."):
+        raise click.ClickException(UPGRADE.format(created))
+    for line in required:
+        try:
+            demand = Requirement(re.split(r"\s[#-]", line)[0])
+        except InvalidRequirement:  # a comment, an option or a path
+            continue
+        if demand.name.lower() != "kedro" or allows(demand, range(7, 100)):
+            continue
+        if allows(demand, range(7)):
+            raise click.ClickException(OLDER.format(demand))
+        raise click.ClickException(UPGRADE.format(demand.specifier))
+
+
+def allows(demand: Requirement, minors: range) -> bool:
+    """Tell whether a requirement allows a release of Kedro 1 with one of these minor numbers."""
+    releases = [f"1.{minor}.{patch}" for minor in minors for patch in range(10)]
+    return any(map(demand.specifier.contains, releases))
+
+
+def check_settings(project: Project) -> None:
+    """Read in settings.py where the configuration is.
+
+    Raises:
+        click.ClickException: says what to change in it first.
+    """
+    file = project.package / "settings.py"
+    try:
+        tree = ast.parse((project.folder / file).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return
+    given = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    source = getattr(given.get("CONF_SOURCE"), "value", "conf")
+    if source != "conf":
+        what = f"Rename the folder {source} to conf, remove CONF_SOURCE, commit"
+        said = f"{file}: the configuration is in {source}, and images expect it in conf. {what}"
+        raise click.ClickException(f"{said}, and run this command again.")
+    arguments = given.get("CONFIG_LOADER_ARGS")
+    if isinstance(arguments, ast.Dict) and None not in arguments.keys:
+        values = zip(arguments.keys, arguments.values, strict=True)
+        project.base_env = next(
+            (value.value for key, value in values if getattr(key, "value", "") == "base_env"), None
+        )
+    files = sorted((project.folder / "conf").glob("*.y*ml"))
+    elsewhere = [path.name for path in files if path.stem != "logging"]
+    if not project.base_env and (elsewhere or not (project.folder / "conf" / "base").is_dir()):
+        listed = ", ".join(f"conf/{name}" for name in elsewhere) or "the files in conf"
+        raise click.ClickException(WITHOUT_BASE.format(file, listed))
+
+
+def git(project: Project, *command: str, input: str = "") -> str:
+    """Run git in the project's folder, and return what it prints.
+
+    Raises:
+        click.ClickException: says why it cannot.
+    """
+    try:
+        done = subprocess.run(
+            ["git", *command], cwd=project.folder, input=input, capture_output=True, text=True
+        )
+    except FileNotFoundError:
+        raise click.ClickException("git is not installed.") from None
+    if done.returncode > 1:
+        said = done.stderr.strip().partition("\n")[0]
+        what = "commit it first, so that you can take all back"
+        raise click.ClickException(f"{project.folder} is not in git: {what}. ({said})")
+    return done.stdout
 
 
 def render(project: Project, platform: str) -> dict[str, tuple[int, bytes]]:
@@ -179,6 +288,7 @@ def render(project: Project, platform: str) -> dict[str, tuple[int, bytes]]:
     answers = project.answers(platform) | {"__answers_file": ""}
     source, package = project.package.parent.as_posix(), project.package.name
     files = {}
+    own = {path.name for path in project.folder.glob("*akefile")}
     with tempfile.TemporaryDirectory() as output:
         starter = STARTERS / answers["starter"]
         generate_files(starter, {"cookiecutter": answers}, output, accept_hooks=False)
@@ -188,6 +298,8 @@ def render(project: Project, platform: str) -> dict[str, tuple[int, bytes]]:
             if not path.is_file() or "__pycache__" in name:
                 continue
             content = path.read_bytes()
+            if name == "Makefile":  # make reads the first of these
+                name = next((each for each in ("GNUmakefile", "makefile") if each in own), name)
             if source != "src":
                 ours, theirs = f"src/{package}/", f"{project.package.as_posix()}/"
                 name = name.replace(ours, theirs)
@@ -210,16 +322,21 @@ def make_plan(project: Project, platform: str) -> Plan:
     not_added = NOT_ADDED.replace("\n", "").replace("PACKAGE", project.package.as_posix())
     for name, (mode, content) in render(project, platform).items():
         path = project.folder / name
+        check_place(project, path)
         text, ours = read(path), content.decode(errors="surrogateescape")
         if name == "requirements.txt":
-            lines = missing_requirements(text or "\n".join(project.dependencies), ours)
+            theirs = lines_of(path) or project.dependencies
+            lines = missing_requirements(theirs, ours)
             if text is None:  # images install this file
                 lines = [*project.dependencies, *lines]
             join(plan, name, text, lines)
+            if not theirs:
+                plan.by_hand[name] = EXPORT
         elif name == "requirements-dev.txt" and text is not None:
-            join(plan, name, text, missing_requirements(text, ours))
-        elif name == "Makefile" and text is not None:
+            join(plan, name, text, missing_requirements(lines_of(path), ours))
+        elif name.lower().endswith("makefile") and text is not None:
             join(plan, name, text, missing_targets(text, ours))
+            plan.theirs += ["Makefile"] if name != "Makefile" else []
         elif re.fullmatch(not_added, name):
             plan.theirs.append(name)
         elif text is None:
@@ -232,6 +349,9 @@ def make_plan(project: Project, platform: str) -> Plan:
     if project.package.parent != Path("src"):
         plan.theirs.append("src")  # an update would not find its files elsewhere
     check_conf(project, plan)
+    if not project.base_env:
+        name = (project.package / "settings.py").as_posix()
+        join(plan, name, read(project.folder / name), SETTINGS.splitlines())
     for file, lines in BY_HAND.items():
         name = file if file.endswith(".toml") else (project.package / file).as_posix()
         if name not in plan.add:
@@ -242,6 +362,21 @@ def make_plan(project: Project, platform: str) -> Plan:
     first = "# copier keeps this file for `copier update`. Do not edit it.\n"
     plan.add[ANSWERS] = (0o644, (first + answers).encode())
     return plan
+
+
+def check_place(project: Project, path: Path) -> None:
+    """Refuse to add a file where its name, or that of its folder, is taken.
+
+    Raises:
+        click.ClickException: names what has to be renamed.
+    """
+    folders = path.parents[: len(path.relative_to(project.folder).parents) - 1]
+    taken = [folder for folder in folders if os.path.lexists(folder) and not folder.is_dir()]
+    taken += [path] if os.path.lexists(path) and not path.is_file() else []
+    for place in taken:
+        name = place.relative_to(project.folder)
+        said = f"{name} is in the way of {path.relative_to(project.folder)}: rename it"
+        raise click.ClickException(f"{said}, commit, and run this command again.")
 
 
 def in_other_starters(project: Project) -> set[str]:
@@ -264,14 +399,14 @@ def join(plan: Plan, name: str, text: str | None, lines: list[str]) -> None:
         plan.theirs.append(name)
 
 
-def missing_requirements(theirs: str, ours: str) -> list[str]:
+def missing_requirements(theirs: list[str], ours: str) -> list[str]:
     """Find those of our requirements whose packages they do not require yet."""
 
     def package(line: str) -> str:
         found = re.match(r"\s*([\w.-]+)", line)
         return re.sub("[-_.]+", "-", found[1]).lower() if found else ""
 
-    required = {package(line) for line in theirs.splitlines()}
+    required = {package(line) for line in theirs}
     lines = [line for line in ours.splitlines() if package(line)]
     return [line for line in lines if package(line) not in required]
 
@@ -296,7 +431,7 @@ def missing_lines(theirs: str, ours: str) -> str:
 
 def check_conf(project: Project, plan: Plan) -> None:
     """Leave out what would beat what the project's own configuration says."""
-    base = project.folder / "conf" / "base"
+    base = project.folder / "conf" / (project.base_env or "base")
     for file in sorted(path for end in ("yml", "yaml") for path in base.rglob(f"*.{end}")):
         try:
             config = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -316,18 +451,42 @@ def check_conf(project: Project, plan: Plan) -> None:
 
 def check_gitignore(project: Project, plan: Plan) -> None:
     """Let git ignore what Airflow's tools write, and see the new files."""
-    path = project.folder / ".gitignore"
-    text = read(path) or ""
-    done = subprocess.run(
-        ["git", "check-ignore", "--stdin"],
-        cwd=project.folder,
-        input="\n".join(plan.add),
-        capture_output=True,
-        text=True,
+    text = read(project.folder / ".gitignore") or ""
+    dag = dag_of(project).relative_to(project.folder).as_posix()
+    names = sorted(
+        name
+        for name in {*plan.add, dag} - set(GITIGNORE)
+        if not any((project.folder / folder).is_symlink() for folder in Path(name).parents)
     )
+    folders = {folder.as_posix() for name in names for folder in Path(name).parents} - {"."}
+    hidden = ignored(project, [*names, *folders, *(f"{folder}/" for folder in folders)])
+    tops = [
+        folder
+        for folder in sorted(folders)
+        if hidden & {folder, f"{folder}/"}
+        and not hidden & {parent.as_posix() for parent in Path(folder).parents}
+    ]
     lines = [line for line in GITIGNORE if line not in text.splitlines()]
-    lines += [f"!/{name}" for name in done.stdout.splitlines() if name not in GITIGNORE]
-    join(plan, ".gitignore", text, lines)
+    lines += [line for folder in tops for line in (f"!/{folder}/", f"/{folder}/*")]
+    lines += [f"!/{each}/" for each in sorted(folders & hidden - {*tops})]
+    join(plan, ".gitignore", text, [*lines, *(f"!/{name}" for name in names if name in hidden)])
+
+
+def ignored(project: Project, names: list[str]) -> set[str]:
+    """Find those of these files, and of these folders with a slash, that git ignores."""
+    command = ["check-ignore", "--verbose", "-z", "--stdin"]
+    words = git(project, *command, input="\0".join(names)).split("\0")
+    return {
+        name.rstrip("/")
+        for pattern, name in zip(words[2::4], words[3::4], strict=False)
+        # `a/*` matches `a/` too, although git reads that folder
+        if not pattern.startswith("!") and (not name.endswith("/") or pattern.endswith("/"))
+    }
+
+
+def dag_of(project: Project) -> Path:
+    """Return the file of the default pipeline's DAG."""
+    return project.folder / "dags" / f"{project.package.name}_airflow_dag.py"
 
 
 def origin() -> dict[str, str]:
@@ -358,7 +517,8 @@ def show(project: Project, plan: Plan, diff: bool) -> None:
         for line in lines if diff else [name]:
             click.echo(f"  {line}")
     for name, words in sorted(plan.by_hand.items()):
-        click.echo(f"\n{name} stays as it is. Add by hand:\n")
+        stays = f"{name} stays as it is. Add by hand:"
+        click.echo(f"\n{f'In {name}:' if name in plan.change else stays}\n")
         for line in words.splitlines():
             click.echo(f"    {line}".rstrip())
     if b"_src_path" not in plan.add[ANSWERS][1]:
@@ -384,14 +544,18 @@ def read(path: Path) -> str | None:
 
 def write_dag(project: Project) -> None:
     """Write the DAG if what the project needs is installed here, or say how it is written."""
+    if (dag := dag_of(project)).exists():
+        name = dag.relative_to(project.folder)
+        click.echo(f"\n{name} stays as it is. To replace it, run `kedro airflow create`.")
+        return
     code = (
         "from importlib import import_module; from kedro.framework import startup;"
         "project = startup.bootstrap_project('.');"
         "create = import_module(f'{project.package_name}.airflow_dag.create').create;"
         "create.main([], obj=project, standalone_mode=False)"
     )
-    command = [sys.executable, "-B", "-c", code]
-    quiet = {**os.environ, "DO_NOT_TRACK": "1"}
+    quiet = {**os.environ, "DO_NOT_TRACK": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=project.folder, env=quiet, capture_output=True, text=True)
     if done.returncode:
         why = done.stderr.strip().splitlines()[-1]
@@ -401,13 +565,40 @@ def write_dag(project: Project) -> None:
         click.echo("    kedro airflow create")
         click.echo("    make check   # would a deployment work?")
         return
-    click.echo("\nThe Airflow DAG is in dags/.")
-    makefile = read(project.folder / "Makefile") or ""
-    if shutil.which("make") and "airflow_dag.preflight" in makefile:
-        click.echo("Would a deployment work?\n")
-        quiet["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{quiet['PATH']}"
-        quiet["PYTHONPATH"] = str(project.folder / project.package.parent)
-        subprocess.run(["make", "--silent", "check"], cwd=project.folder, env=quiet)
+    click.echo("\nThe Airflow DAG is in dags/. Would a deployment work?\n")
+    quiet["PYTHONPATH"] = str(project.folder / project.package.parent)
+    command = [sys.executable, "-m", f"{project.package.name}.airflow_dag.preflight"]
+    subprocess.run(command, cwd=project.folder, env=quiet)
+
+
+def renew(project: Project, diff: bool) -> None:
+    """Renew the folder airflow_dag where `copier update` does not find it: elsewhere than in src/.
+
+    Raises:
+        click.ClickException: it has changes that are not committed.
+    """
+    given = yaml.safe_load((project.folder / ANSWERS).read_text(encoding="utf-8"))
+    folder = (project.package / "airflow_dag").as_posix()
+    new: dict[str, tuple[int, bytes]] = {}
+    if "src" in given.get("theirs", []):
+        files = render(project, given["starter"].removeprefix("airflow-"))
+        new = {name: file for name, file in files.items() if name.startswith(f"{folder}/")}
+    paths = [path for path in (project.folder / folder).glob("*.*") if new]
+    old = {path.relative_to(project.folder).as_posix(): path.read_bytes() for path in paths}
+    changed = {name: file for name, file in new.items() if file[1] != old.get(name)}
+    removed = sorted(old.keys() - new.keys())
+    if not changed and not removed:
+        click.echo(f"Nothing to do: {ANSWERS} is here already. `copier update` brings what is new.")
+        return
+    if git(project, "status", "--porcelain", folder):
+        raise click.ClickException(f"{folder} has changes that are not committed: commit it first.")
+    click.echo("To renew:" if diff else "Renewed:")
+    for name in sorted([*changed, *removed]):
+        click.echo(f"  {name}")
+    if not diff:
+        write(project, Plan(add=changed))
+        for name in removed:
+            delete(project, project.folder / name)
 
 
 def remove(project: Project) -> None:
@@ -428,13 +619,14 @@ def remove(project: Project) -> None:
                 click.echo(f"{name} has changed, and stays.")
             continue
         text = read(path) or ""
-        without = re.sub(rf"(\A|\n){BEGIN}\n.*?{END}\n", "", text, flags=re.DOTALL)
+        without = re.sub(rf"(\A|\n){BEGIN}\r?\n.*?{END}\r?\n", "", text, flags=re.DOTALL)
         if text and not without:
             delete(project, path)
         elif without != text:
             path.write_bytes(without.encode(errors="surrogateescape"))
-    for dag in project.folder.glob(f"dags/{project.package.name}_airflow*_dag.py"):
-        delete(project, dag)
+    for dag in project.folder.glob(f"dags/{project.package.name}*_dag.py"):
+        if f"from {project.package.name}_airflow." in (read(dag) or ""):
+            delete(project, dag)
     delete(project, answers)
 
 
@@ -442,5 +634,5 @@ def delete(project: Project, path: Path) -> None:
     """Remove a file, and the folders that it leaves empty."""
     path.unlink()
     for folder in path.parents[: len(path.relative_to(project.folder).parents) - 1]:
-        if {each.name for each in folder.iterdir()} <= {"__pycache__"}:
+        if {each.name for each in folder.iterdir()} <= {"__pycache__"} and not folder.is_symlink():
             shutil.rmtree(folder)

@@ -10,9 +10,10 @@ from tests.conftest import ENVIRONMENT, answers, cookiecutter, edit
 from tests.forks import Forks
 
 SCRIPT = """
-import sys
+import os, sys
 
 sys.path[:0] = [".", "src"]
+sys.modules.update(dict.fromkeys(os.environ.get("NOT_INSTALLED", "").split()))
 from space_flights.airflow_dag import preflight
 
 preflight.of_tests = lambda project: []  # they take seconds
@@ -126,6 +127,12 @@ KINDS = {
         "scikit-learn>=99 is not what is installed here, so no test has used it.",
         "Run `make install test`.",
     ),
+    "requirement in another file": (
+        *("requirements.txt", "", "-r more.txt\n-c https://example.org/constraints.txt\n"),
+        *("error", "requirements.txt"),
+        "`-r more.txt` names files that images do not have yet when they install this one.",
+        "Write what it requires in its place.",
+    ),
     "requirement that the image refuses": (
         *("requirements.txt", "", "apache-airflow>=3\n"),
         *("error", "requirements.txt"),
@@ -227,8 +234,8 @@ def check(python, tmp_path):
     """A function that checks a project, and returns the exit status and what is printed."""
     (tmp_path / "check.py").write_text(SCRIPT)
 
-    def check_project(project, *options):
-        environment = ENVIRONMENT | {"MWAA_AIRFLOW": "3.3.1", "COLUMNS": "200"}
+    def check_project(project, *options, **more):
+        environment = ENVIRONMENT | {"COLUMNS": "200"} | more
         command = [tmp_path / "check.py", *options]
         done = python.run(*command, cwd=project, check=False, env=environment)
         return done.returncode, done.stdout or done.stderr
@@ -307,6 +314,18 @@ def test_storage_and_requirements_that_mwaa_refuses_are_found(copy, check):
         "The storage is 'data'. The workers of MWAA share no disk.",
     ]
     assert status == 1
+
+
+def test_mwaas_lists_need_uv(copy, check):
+    status, printed = check(copy("spaceflights-mwaa"), "--json", NOT_INSTALLED="uv")
+    assert status == 1 and json.loads(printed) == [
+        {
+            "level": "error",
+            "where": "requirements.txt",
+            "why": "uv is not installed here, so nothing tells whether MWAA can install them.",
+            "what_to_do": "Run `make install`.",
+        }
+    ]
 
 
 def test_table_has_each_finding_once_and_errors_first(monkeypatch, capsys):

@@ -6,10 +6,12 @@ import shutil
 import string
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kedro.config import OmegaConfigLoader
 
 import check_secrets
 from mwaa import bundle, check, sources
@@ -56,6 +58,38 @@ def test_fingerprint_tells_the_names_and_the_content_of_all_but_local_files(monk
     (tmp_path / "conf" / "local").mkdir()
     (tmp_path / "conf" / "local" / "credentials.yml").touch()
     assert sources.fingerprint() == seen[-1]
+
+
+@pytest.mark.parametrize(
+    "default_run_env, shipped",
+    [
+        ("local", {"airflow", "base", "dev"}),
+        ("dev", {"airflow", "base"}),
+        ("base", {"airflow", "base", "dev"}),
+    ],
+)
+def test_the_base_environment_is_shipped_and_those_of_this_machine_are_not(
+    default_run_env, shipped, tmp_path, monkeypatch
+):
+    for env in ("airflow", "base", "dev", "local"):
+        (folder := tmp_path / "conf" / env).mkdir(parents=True)
+        (folder / "catalog.yml").touch()
+    arguments = {"base_env": "base", "default_run_env": default_run_env}
+    monkeypatch.setattr(bundle, "PROJECT", tmp_path)
+    monkeypatch.setattr(bundle, "settings", SimpleNamespace(CONFIG_LOADER_ARGS=arguments))
+    monkeypatch.setattr(bundle, "config_loader", lambda: OmegaConfigLoader(tmp_path / "conf"))
+    assert bundle.read_configuration().keys() == {f"conf/{env}/catalog.yml" for env in shipped}
+
+
+def test_requirements_that_the_wheel_does_not_have_are_listed_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "PROJECT", tmp_path)
+    lines = ["# Ours", "kedro~=1.7", "Kedro_Datasets[x]", "--pre", "s3fs>=2025  # for S3"]
+    (tmp_path / "requirements.txt").write_text("\n".join(lines))
+    metadata = (
+        b"Name: shop\nRequires-Dist: kedro ~=1.7\nRequires-Dist: kedro-datasets>=9 ; extra=='a'\n"
+    )
+    wheel = {"shop/__init__.py": b"", "shop-1.dist-info/METADATA": metadata}
+    assert bundle.required_besides(wheel) == ["s3fs>=2025  # for S3"]
 
 
 @pytest.mark.parametrize(

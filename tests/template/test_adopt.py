@@ -1,177 +1,20 @@
 """`kedro airflow-init` adds what a project needs to run on Airflow, and touches nothing else."""
 
-import importlib.util
 import json
-import shutil
-import sys
 from types import SimpleNamespace
 
 import pytest
 import yaml
-from click.testing import CliRunner
 from kedro.config import OmegaConfigLoader
 from kedro.io import CatalogConfigResolver
 
-from tests.conftest import ENVIRONMENT, ROOT, edit, files, run
-from tests.project.test_versions import RUN_TASKS
-from tests.template.test_update import commit
+from tests.conftest import edit, files, run
+from tests.template.conftest import adopt, status, write
+from tests.template.projects import BLANK, KINDS, OWN
 
-spec = importlib.util.spec_from_file_location(
-    "adopt", ROOT / "src" / "kedro_airflow_starters" / "adopt.py"
-)
-adopt = sys.modules["adopt"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(adopt)
-
-PYPROJECT = """[project]
-name = "shop"
-dependencies = ["kedro~=1.7", "kedro-datasets[pandas-csvdataset]~=9.6"]
-
-[tool.kedro]
-package_name = "shop"
-project_name = "My Shop"
-kedro_init_version = "1.7.0"
-"""
-PIPELINE = """from kedro.pipeline import Node, Pipeline
-
-
-def count(words: str) -> int:
-    return len(words.split())
-
-
-def double(number: int) -> int:
-    return 2 * number
-
-
-def create_pipeline(**kwargs) -> Pipeline:
-    return Pipeline(
-        [
-            Node(count, "params:words", "number", name="count_node"),
-            Node(double, "number", "result", name="double_node"),
-        ]
-    )
-"""
-REGISTRY = """from kedro.framework.project import find_pipelines
-
-
-def register_pipelines():
-    pipelines = find_pipelines()
-    pipelines["__default__"] = sum(pipelines.values())
-    return pipelines
-"""
-BLANK = {
-    "pyproject.toml": PYPROJECT,
-    "conf/base/catalog.yml": (
-        "result:\n  type: json.JSONDataset\n  filepath: data/08_reporting/result.json\n"
-    ),
-    "conf/base/parameters.yml": "words: to be or not to be\n",
-    "conf/local/.gitkeep": "",
-    ".gitignore": "conf/local/**\n!.gitkeep\nconf/**/*credentials*\ndata/**\n.env\n__pycache__/\n",
-    "src/shop/__init__.py": "",
-    "src/shop/settings.py": "",
-    "src/shop/pipeline_registry.py": REGISTRY,
-    "src/shop/pipelines/__init__.py": "",
-    "src/shop/pipelines/words/__init__.py": "from .pipeline import create_pipeline\n",
-    "src/shop/pipelines/words/pipeline.py": PIPELINE,
-}
-OWN = BLANK | {
-    ".vscode/extensions.json": '{"recommendations": ["theirs"]}',
-    ".dockerignore": "data\n",
-    "Dockerfile": "FROM scratch\n",
-    "Makefile": "help:\n\techo help\n\ntest: lint\n\tpytest",
-    "requirements.txt": "# caf\u00e9\r\nkedro[a]~=1.7\r\nKedro_Datasets\npolars",
-    "src/shop/cli.py": "import missing_library\n\ncli = None\n",
-    "src/shop/settings.py": "import missing_library\n",
-    "tests/conftest.py": "import os\n",
-}
-ELSEWHERE = {
-    name.replace("src/", "lib/"): text.replace('"My Shop"\n', '"My Shop"\nsource_dir = "lib"\n')
-    for name, text in BLANK.items()
-}
-AT_THE_TOP = {
-    name.replace("src/", ""): text.replace('"My Shop"\n', '"My Shop"\nsource_dir = "."\n')
-    for name, text in BLANK.items()
-}
-KINDS = {"blank": BLANK, "own": OWN, "elsewhere": ELSEWHERE, "at the top": AT_THE_TOP}
-
-
-def write(folder, contents):
-    for name, text in contents.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, newline="")
-    return folder
-
-
-@pytest.fixture
-def create(tmp_path):
-    """A function that creates a project with these files, in git."""
-
-    def create_project(contents, folder=tmp_path / "project"):
-        write(folder, contents)
-        run("git", "init", "--quiet", cwd=folder)
-        commit(folder, "Create")
-        return folder
-
-    return create_project
-
-
-@pytest.fixture(scope="module")
-def render():
-    """adopt.render, which renders each kind of project once."""
-
-    def render_once(project, platform):
-        key = (project.name, project.package, platform)
-        if key not in rendered:
-            rendered[key] = original(project, platform)
-        return dict(rendered[key])
-
-    rendered, original = {}, adopt.render
-    return render_once
-
-
-@pytest.fixture
-def init(monkeypatch, render):
-    """A function that runs the command in a folder, and returns its status and what it prints."""
-    monkeypatch.setattr(adopt, "STARTERS", ROOT / "starters")
-    monkeypatch.setattr(adopt, "render", render)
-    monkeypatch.setattr(adopt, "write_dag", lambda project: None)
-
-    def run_command(folder, *options, **given):
-        monkeypatch.chdir(folder)
-        done = CliRunner().invoke(adopt.airflow_init, options, **given)
-        assert isinstance(done.exception, SystemExit | None), done.exc_info
-        return done.exit_code, done.output
-
-    return run_command
-
-
-def status(folder):
-    """What git sees: the names of files by how they differ from the last commit."""
-    listed = run("git", "status", "--porcelain", "--untracked-files=all", cwd=folder).stdout
-    found = {"M": set(), "D": set(), "?": set()}
-    for line in listed.splitlines():
-        found[line[:2].strip()[0]].add(line[3:])
-    return found
-
-
-@pytest.mark.parametrize("platform", adopt.PLATFORMS)
-@pytest.mark.parametrize("kind", KINDS)
-def test_files_are_added_and_none_is_overwritten_and_undo_brings_all_back(
-    create, init, kind, platform
-):
-    project = create(KINDS[kind])
-    before = files(project)
-    assert init(project, "--platform", platform)[0] == 0
-    changed = status(project)
-    assert changed["M"] <= {".gitignore", "requirements.txt", "Makefile"} and not changed["D"]
-    assert "conf/airflow/credentials.yml" in changed["?"]
-    after = files(project)
-    for name, (mode, content) in before.items():
-        if not name.startswith(".git/"):
-            assert after[name][0] == mode and after[name][1].startswith(content)
-    assert init(project, "--undo") == (0, "")
-    assert status(project) == {"M": set(), "D": set(), "?": set()}
-    assert not any(path.is_dir() and not any(path.iterdir()) for path in project.glob("[a-z]*/**"))
+OF_018 = ('kedro_init_version = "1.7.0', 'project_version = "0.18.1')
+adopt_write_dag = adopt.write_dag
+PYPROJECT = BLANK["pyproject.toml"]
 
 
 def test_platform_is_asked_for_and_nothing_else(create, init):
@@ -198,7 +41,7 @@ def test_diff_shows_all_and_writes_nothing(create, init):
     assert "  deploy/cluster.py (" in output and "  +dag: ## Write the DAG again" in output
     assert "Dockerfile stays as it is. Add by hand:" in output
     assert "cli.add_command(airflow)" in output and "FROM python:3.12" in output
-    assert 'extend-exclude = ["dags", "src/shop/airflow_dag"]' in output
+    assert 'extend-exclude = ["dags", "src/own/airflow_dag"]' in output
 
 
 def test_only_what_they_lack_is_joined(create, init):
@@ -207,7 +50,7 @@ def test_only_what_they_lack_is_joined(create, init):
     added = "\n# kedro airflow-init: begin\nomegaconf<2.4  # with 2.4, every run warns about a "
     added += "function that Kedro 1.7 calls\ns3fs>=2025\n# kedro airflow-init: end\n"
     assert (project / "requirements.txt").read_bytes().decode() == OWN["requirements.txt"] + added
-    makefile = (project / "Makefile").read_text()
+    makefile = (project / "makefile").read_text()
     assert makefile.count("help:") == makefile.count("test:") == 1
     assert "\ndag: ## Write the DAG again" in makefile and "\nbundle: ## " in makefile
     assert run("make", "--dry-run", "dag", cwd=project).stdout == "kedro airflow create\n"
@@ -220,10 +63,50 @@ def test_requirements_in_pyproject_are_what_images_install(create, init):
     assert lines[1:3] == ["kedro~=1.7", "kedro-datasets[pandas-csvdataset]~=9.6"]
 
 
+def test_requirements_in_other_files_count(create, init):
+    dynamic = '[tool.setuptools.dynamic]\ndependencies = {file = ["needs/all.txt"]}\n'
+    needs = {
+        "needs/all.txt": "-r more.txt\nomegaconf<3\n",
+        "needs/more.txt": "kedro==1.7.2\nKedro.Datasets\n",
+    }
+    pyproject = PYPROJECT.partition("dependencies")[0] + f"\n[tool{PYPROJECT.partition('[tool')[2]}"
+    project = create(BLANK | needs | {"pyproject.toml": pyproject + dynamic})
+    init(project, "--platform=astro")
+    lines = (project / "requirements.txt").read_text().splitlines()
+    assert lines[1:-1] == ["-r more.txt", "omegaconf<3", "kedro==1.7.2", "Kedro.Datasets"]
+
+
+def test_project_whose_requirements_are_unknown_is_told_to_list_them(create, init):
+    poetry = PYPROJECT.partition("dependencies")[0] + f"\n[tool{PYPROJECT.partition('[tool')[2]}"
+    poetry += '[tool.poetry.dependencies]\nkedro = "^1.7"\n'
+    said = init(create(BLANK | {"pyproject.toml": poetry}), "--platform=astro")[1]
+    assert "In requirements.txt:\n" in said and "poetry export --without-hashes >> req" in said
+
+
+def test_dag_that_is_there_already_stays(create, init, capsys):
+    dag = {"dags/shop_airflow_dag.py": "ours = 1\n"}
+    project = create(BLANK | dag)
+    adopt_write_dag(adopt.find_project(project))
+    assert capsys.readouterr().out == (
+        "\ndags/shop_airflow_dag.py stays as it is. To replace it, run `kedro airflow create`.\n"
+    )
+
+
+def test_folder_that_is_a_link_stays_one(create, init, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    write(tmp_path / "project", BLANK)
+    (tmp_path / "project" / "dags").symlink_to(tmp_path / "elsewhere")
+    project = create({})
+    init(project, "--platform=astro")
+    assert (tmp_path / "elsewhere" / "shop_airflow" / "dag.py").is_file()
+    assert init(project, "--undo") == (0, "")
+    assert (project / "dags").is_symlink() and not any((tmp_path / "elsewhere").iterdir())
+
+
 def test_project_elsewhere_than_in_src_gets_its_folder(create, init):
-    project = create(ELSEWHERE)
+    project = create(KINDS["source_dir"])
     init(project, "--platform=k8s")
-    assert (project / "lib/shop/airflow_dag/create.py").is_file()
+    assert (project / "lib/elsewhere/airflow_dag/create.py").is_file()
     assert not (project / "src").exists()
     assert "COPY lib lib\n" in (project / "Dockerfile").read_text()
     assert "\n!lib\n" in (project / ".dockerignore").read_text()
@@ -276,16 +159,31 @@ def old(name, text):
     return BLANK | {name: text}
 
 
+def settings(text):
+    return BLANK | {"src/shop/settings.py": text, "conf/globals.yml": "a: 1\n"}
+
+
 @pytest.mark.parametrize(
     "contents, said",
     [
         ({"a.txt": "a"}, "is not a Kedro project"),
         (old("pyproject.toml", "[tool.kedro]\n"), "is not a Kedro project"),
         (old("pyproject.toml", "["), "is not a Kedro project"),
-        (old("pyproject.toml", PYPROJECT.replace("My", "x:")), "project_name 'x: Shop': Use"),
+        (old("pyproject.toml", PYPROJECT.replace("The Shop", "2")), "project_name '': Use"),
         (old("pyproject.toml", PYPROJECT + 'source_dir = "lib"\n'), "no folder lib/shop"),
         (old("pyproject.toml", PYPROJECT.replace("1.7.0", "0.19.9")), "of Kedro 0.19.9,"),
-        (old("requirements.txt", "a\nkedro[x]~=0.19.8\n"), "of Kedro 0.19.8,"),
+        (old("pyproject.toml", PYPROJECT.replace(*OF_018)), "of Kedro 0.18.1,"),
+        (old("requirements.txt", "a\nkedro[x]~=0.19.8\n"), "of Kedro ~=0.19.8,"),
+        (old("requirements.txt", "kedro>=0.19,<1  # old\n"), "of Kedro <1,>=0.19,"),
+        (old("requirements.txt", "-e .\nkedro==1.2.0 --hash=sha256:a\n"), "Write kedro~=1.7,"),
+        (
+            old("requirements.txt", "kedro\n".encode("utf-16")),
+            "requirements.txt is not UTF-8: save",
+        ),
+        (old("deploy", "echo Ours\n"), "deploy is in the way of deploy/"),
+        (old("conf/airflow/airflow.yml/a.txt", "a"), "airflow.yml is in the way of conf/airflow/"),
+        (settings("CONF_SOURCE = 'config'"), "Rename the folder config to conf"),
+        (settings("CONFIG_LOADER_ARGS = {'a': 1}"), "move\nconf/globals.yml to conf/base,"),
     ],
 )
 def test_project_that_cannot_be_adopted_is_named_and_nothing_is_written(
@@ -293,17 +191,52 @@ def test_project_that_cannot_be_adopted_is_named_and_nothing_is_written(
 ):
     project = create(contents)
     before = files(project)
-    code, output = init(project, "--platform=mwaa")
+    code, output = init(project, "--platform=k8s")
     assert code == 1 and said in output
-    assert files(project) == before
+    after = files(project)
+    assert {name for name in before | after if before.get(name) != after.get(name)} <= {
+        ".git/index"
+    }
 
 
-def test_tree_that_is_not_clean_or_not_in_git_is_refused(create, init, tmp_path):
+@pytest.mark.parametrize(
+    "name, found",
+    [
+        ("Shop: (v2)", "Shop v2"),
+        ("2nd. A/B test!", "nd A B test"),
+        ("Caf\u00e9 & Co", "Caf\u00e9 Co"),
+    ],
+)
+def test_name_is_what_a_template_can_have(create, init, name, found):
+    project = create(old("pyproject.toml", PYPROJECT.replace("The Shop", name)))
+    assert init(project, "--platform=astro")[0] == 0
+    answers = yaml.safe_load((project / ".copier-answers.yml").read_text())
+    assert answers["project_name"] == found
+
+
+def test_tree_that_is_not_clean_or_not_in_git_is_refused(create, init, tmp_path, monkeypatch):
     project = create(BLANK)
     (project / "new.txt").write_text("")
-    assert "not committed: commit it first." in init(project, "--platform=mwaa")[1]
+    assert "not committed: commit it first.\n  ?? new.txt" in init(project, "--platform=mwaa")[1]
     loose = write(tmp_path / "loose", BLANK)
-    assert "is not in git: commit it first." in init(loose, "--platform=mwaa")[1]
+    assert "is not in git: commit it first, so that" in init(loose, "--platform=mwaa")[1]
+    monkeypatch.setenv("PATH", "")
+    assert init(loose, "--platform=mwaa") == (1, "Error: git is not installed.\n")
+
+
+def test_copier_copy_over_a_project_names_the_command(create, template, forks):
+    project = create(BLANK)
+    copy = [
+        "copier",
+        "copy",
+        "--trust",
+        "--defaults",
+        "--vcs-ref=HEAD",
+        "--data=starter=airflow-k8s",
+    ]
+    done = forks.run(*copy, template, ".", cwd=project, check=False)
+    assert done.returncode and "run `uvx --with git+URL kedro airflow-init` in it" in done.stderr
+    assert status(project) == {"M": set(), "D": set(), "?": set()}
 
 
 def test_unknown_platform_is_refused(create, init):
@@ -391,78 +324,21 @@ def test_answers_are_those_of_copier_and_say_what_stays_theirs(create, init, mon
     assert answers == {
         "_commit": "v0.1.0",
         "_src_path": "URL",
-        "project_name": "My Shop",
-        "python_package": "shop",
-        "repo_name": "my-shop",
+        "project_name": "The Own",
+        "python_package": "own",
+        "repo_name": "the-own",
         "starter": "airflow-mwaa",
     }
-    assert {"Dockerfile", "Makefile", "README.md", "src/shop/cli.py", "requirements.txt"} <= set(
+    assert {"Dockerfile", "Makefile", "README.md", "src/own/cli.py", "requirements.txt"} <= set(
         theirs
     )
-    assert not {"check_secrets.py", "dags/shop_airflow/dag.py"} & set(theirs)
-
-
-@pytest.mark.slow
-def test_adopted_project_is_updated_by_copier_and_keeps_its_own_files(
-    create, init, template, tmp_path, monkeypatch
-):
-    releases = shutil.copytree(template, tmp_path / "releases")
-    source = {"_commit": "v0.1.0", "_src_path": str(releases)}
-    monkeypatch.setattr(adopt, "origin", lambda: dict(source))
-    project = create(OWN)
-    init(project, "--platform=mwaa")
-    edit(project / "conf/airflow/airflow.yml", "retries: 2", "retries: 5")
-    commit(project, "Adopt")
-    before = files(project)
-
-    ours = releases / "starters" / "airflow-mwaa" / "{{ cookiecutter.repo_name }}"
-    engine = ours / "dags" / "{{ cookiecutter.python_package }}_airflow" / "dag.py"
-    edit(engine, 'ui_color = "#ffe36e"', 'ui_color = "#abcdef"')
-    for name in ("Makefile", "README.md", "requirements.txt", ".gitignore", "pyproject.toml"):
-        (ours / name).write_text("# Release 2\n" + (ours / name).read_text())
-    edit(ours / "conf" / "airflow" / "airflow.yml", "max_active_runs: 3", "max_active_runs: 4")
-    (ours / "NEWS.md").write_text("News of {{ cookiecutter.project_name }}\n")
-    commit(releases, "Release 2")
-    run("git", "tag", "v0.2.0", cwd=releases)
-    run("copier", "update", "--trust", "--defaults", "--vcs-ref=v0.2.0", cwd=project)
-    settings = (project / "conf/airflow/airflow.yml").read_text()
-    assert "max_active_runs: 4" in settings and "retries: 5" in settings
-    assert "#abcdef" in (project / "dags/shop_airflow/dag.py").read_text()
-    answers = yaml.safe_load((project / ".copier-answers.yml").read_text())
-    assert answers["_commit"] == "v0.2.0" and "Makefile" in answers["theirs"]
-    renewed = {"conf/airflow/airflow.yml", "dags/shop_airflow/dag.py", ".copier-answers.yml"}
-    assert status(project) == {"M": renewed, "D": set(), "?": {"NEWS.md"}}
-    commit(project, "Update")
-    move = ["copier", "update", "--trust", "--defaults", "--vcs-ref=v0.2.0"]
-    run(*move, "--data=starter=airflow-k8s", cwd=project)
-    after = files(project)
-    assert "deploy/cluster.py" in after and "mwaa/bundle.py" not in after
-    assert {name for name in OWN if after[name] != before[name]} == set()
-
-
-@pytest.mark.slow
-def test_dag_of_an_adopted_project_gives_the_results_of_kedro_run(create, init, monkeypatch):
-    write_dag = adopt.write_dag
-    project = create(BLANK)
-    result = project / "data/08_reporting/result.json"
-    run("kedro", "run", cwd=project)
-    expected = result.read_bytes()
-    result.unlink()
-    assert init(project, "--platform=astro")[0] == 0
-    write_dag(adopt.find_project(project))
-    home = ENVIRONMENT | {"AIRFLOW_HOME": str(project / ".airflow")}
-    home |= {"PYTEST_ADDOPTS": "-p no:copie"}  # as in our own pyproject.toml
-    assert " passed" in run("make", "dag", "test", cwd=project, env=home).stdout
-    dag = project / "dags" / "shop_airflow_dag.py"
-    run(sys.executable, "-c", RUN_TASKS, dag, cwd=project.parent, env=home)
-    assert result.read_bytes() == expected
-    assert list(project.glob("data/02_intermediate/manual__1/number.pickle"))
+    assert not {"check_secrets.py", "dags/own_airflow/dag.py"} & set(theirs)
 
 
 @pytest.mark.slow
 def test_command_needs_nothing_that_the_project_imports(create, installed, tmp_path):
     command = [installed / "kedro", "airflow-init", "--platform=mwaa"]
-    project = create(OWN)
+    project = create(OWN | {"src/own/settings.py": "import missing_library\n"})
     done = run(*command, cwd=project)
     assert "not been written yet: ModuleNotFoundError: No module named 'missing_" in done.stdout
     assert "    kedro airflow create\n" in done.stdout

@@ -20,6 +20,8 @@ import fsspec
 import yaml
 from kedro.framework.project import settings
 from kedro.framework.startup import bootstrap_project
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import check_secrets
 from mwaa.configuration import config_loader, storage
@@ -28,6 +30,8 @@ from mwaa.sources import BUNDLE, PROJECT, files, fingerprint, size
 PLUGINS_ON_MWAA = "/usr/local/airflow/plugins"
 # The kinds of files that MWAA gets.
 KINDS = re.compile(r"(\.(csv|html|j2|jinja2?|json|md|py|sql|toml|txt|whl|ya?ml)|airflowignore)$")
+# The files beside the package that its metadata may name.
+NEEDED = re.compile(r"pyproject\.toml|(setup\.|readme|licen[cs]e|requirements)[\w.-]*", re.I)
 
 
 def main() -> None:
@@ -48,7 +52,7 @@ def main() -> None:
     requirements = (
         "# The project, from plugins.zip, and what it requires. MWAA adds its own constraints.\n"
         f"{PLUGINS_ON_MWAA}/{wheel_name}\n"
-    )
+    ) + "".join(f"{line}\n" for line in required_besides(wheel))
     bundle = {
         "plugins.zip": archive(plugins),
         "requirements.txt": requirements.encode(),
@@ -83,8 +87,9 @@ def read_configuration() -> dict[str, bytes]:
     The DAG file has what airflow.yml says, so that its change needs no update of the environment.
     """
     conf = PROJECT / "conf"
-    local = settings.CONFIG_LOADER_ARGS.get("default_run_env", "local")
-    folders = [folder.as_posix() for folder in conf.iterdir() if folder.name != local]
+    given = settings.CONFIG_LOADER_ARGS
+    local = {"local", given.get("default_run_env", "local")} - {given.get("base_env", "base")}
+    folders = [folder.as_posix() for folder in conf.iterdir() if folder.name not in local]
     patterns = {**config_loader().config_patterns, "airflow": []}
     found = set()
     for folder, pattern in product(folders, chain(*patterns.values())):
@@ -107,8 +112,9 @@ def build_wheel() -> tuple[str, dict[str, bytes]]:
         copy = Path(folder) / "project"
         ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info")
         shutil.copytree(PROJECT / "src", copy / "src", ignore=ignored)
-        for name in ("README.md", "pyproject.toml", "requirements.txt"):
-            shutil.copy(PROJECT / name, copy)
+        for path in PROJECT.iterdir():
+            if path.is_file() and NEEDED.fullmatch(path.name):
+                shutil.copy(path, copy)
         command = [sys.executable, "-m", "build", "--wheel", "--outdir", folder, str(copy)]
         built = subprocess.run(command, capture_output=True, text=True)
         if built.returncode:
@@ -116,6 +122,16 @@ def build_wheel() -> tuple[str, dict[str, bytes]]:
         [path] = Path(folder).glob("*.whl")
         with zipfile.ZipFile(path) as wheel:
             return path.name, {name: wheel.read(name) for name in wheel.namelist()}
+
+
+def required_besides(wheel: Mapping[str, bytes]) -> list[str]:
+    """List the lines of requirements.txt of which the wheel's own requirements lack the package."""
+    metadata = next(wheel[name] for name in wheel if name.endswith(".dist-info/METADATA")).decode()
+    demands = re.findall("^Requires-Dist: (.+)$", metadata, re.MULTILINE)
+    required = {canonicalize_name(Requirement(demand).name) for demand in demands}
+    lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    named = [(line, re.match(r"[\w.-]+", line)) for line in lines]
+    return [line for line, name in named if name and canonicalize_name(name[0]) not in required]
 
 
 def archive(content: Mapping[str, bytes]) -> bytes:

@@ -27,6 +27,12 @@ def main() -> None:
     print(resolve(PROJECT, parser.parse_args().airflow), end="")
 
 
+def newest() -> str:
+    """Return the newest version of Airflow of which MWAA's list is here."""
+    listed = [path.stem for path in CONSTRAINTS.glob("*.txt")]
+    return max(listed, key=lambda version: [int(part) for part in version.split(".")])
+
+
 def resolve(project: Path, version: str) -> str:
     """Resolve requirements.txt under the list of MWAA for a version of Airflow.
 

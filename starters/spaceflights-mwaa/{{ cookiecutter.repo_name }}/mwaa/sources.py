@@ -29,7 +29,8 @@ def fingerprint() -> str:
     digest = hashlib.sha256()
     for source in SOURCES:
         path = PROJECT / source
-        for name, file in files(path) if path.is_dir() else [("", path)]:
+        alone = [("", path)] if path.is_file() else []  # a project may have no README.md
+        for name, file in files(path) if path.is_dir() else alone:
             if not f"{source}/{name}".startswith("conf/local/"):
                 digest.update(f"{source}/{name} {sha256(file)}\n".encode())
     return digest.hexdigest()
