@@ -193,13 +193,16 @@ def dependencies_of(folder: Path, config: dict[str, Any]) -> list[str]:
 
 
 def lines_of(file: Path) -> list[str]:
-    """Read a file of requirements, and those that it names."""
+    """Read a file of requirements, with the lines of those that it names in their places."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines() if file.is_file() else []
     except UnicodeDecodeError:
         raise click.ClickException(f"{file} is not UTF-8: save it as UTF-8.") from None
-    named = [re.match(r"(?:-r|--requirement)[ =]*([^\s#]+)", line) for line in lines]
-    return lines + [line for found in named if found for line in lines_of(file.parent / found[1])]
+    found = []
+    for line in lines:
+        named = re.match(r"(?:-r|--requirement)[ =]*([^\s#]+)", line)
+        found += lines_of(file.parent / named[1]) if named else [line]
+    return found
 
 
 def check_version(created: str, required: list[str]) -> None:
@@ -244,22 +247,28 @@ def check_settings(project: Project) -> None:
         for node in tree.body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
-    source = getattr(given.get("CONF_SOURCE"), "value", "conf")
-    if source != "conf":
+    source = constant(given.get("CONF_SOURCE"), "conf")
+    if Path(source) != Path("conf"):
         what = f"Rename the folder {source} to conf, remove CONF_SOURCE, commit"
         said = f"{file}: the configuration is in {source}, and images expect it in conf. {what}"
         raise click.ClickException(f"{said}, and run this command again.")
     arguments = given.get("CONFIG_LOADER_ARGS")
     if isinstance(arguments, ast.Dict) and None not in arguments.keys:
-        values = zip(arguments.keys, arguments.values, strict=True)
-        project.base_env = next(
-            (value.value for key, value in values if getattr(key, "value", "") == "base_env"), None
-        )
+        values = {
+            constant(key, ""): constant(value, "base")
+            for key, value in zip(arguments.keys, arguments.values, strict=True)
+        }
+        project.base_env = values.get("base_env")
     files = sorted((project.folder / "conf").glob("*.y*ml"))
     elsewhere = [path.name for path in files if path.stem != "logging"]
     if not project.base_env and (elsewhere or not (project.folder / "conf" / "base").is_dir()):
         listed = ", ".join(f"conf/{name}" for name in elsewhere) or "the files in conf"
         raise click.ClickException(WITHOUT_BASE.format(file, listed))
+
+
+def constant(node: ast.expr | None, default: str) -> str:
+    """Read a constant in a syntax tree; ``default`` is for what only Python can tell."""
+    return str(node.value) if isinstance(node, ast.Constant) else default
 
 
 def git(project: Project, *command: str, input: str = "") -> str:
@@ -462,9 +471,8 @@ def check_gitignore(project: Project, plan: Plan) -> None:
     hidden = ignored(project, [*names, *folders, *(f"{folder}/" for folder in folders)])
     tops = [
         folder
-        for folder in sorted(folders)
-        if hidden & {folder, f"{folder}/"}
-        and not hidden & {parent.as_posix() for parent in Path(folder).parents}
+        for folder in sorted(folders & hidden)
+        if not hidden & {parent.as_posix() for parent in Path(folder).parents}
     ]
     lines = [line for line in GITIGNORE if line not in text.splitlines()]
     lines += [line for folder in tops for line in (f"!/{folder}/", f"/{folder}/*")]
@@ -518,7 +526,7 @@ def show(project: Project, plan: Plan, diff: bool) -> None:
             click.echo(f"  {line}")
     for name, words in sorted(plan.by_hand.items()):
         stays = f"{name} stays as it is. Add by hand:"
-        click.echo(f"\n{f'In {name}:' if name in plan.change else stays}\n")
+        click.echo(f"\n{f'Add by hand to {name}:' if name in plan.change else stays}\n")
         for line in words.splitlines():
             click.echo(f"    {line}".rstrip())
     if b"_src_path" not in plan.add[ANSWERS][1]:

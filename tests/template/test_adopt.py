@@ -73,14 +73,17 @@ def test_requirements_in_other_files_count(create, init):
     project = create(BLANK | needs | {"pyproject.toml": pyproject + dynamic})
     init(project, "--platform=astro")
     lines = (project / "requirements.txt").read_text().splitlines()
-    assert lines[1:-1] == ["-r more.txt", "omegaconf<3", "kedro==1.7.2", "Kedro.Datasets"]
+    assert lines[1:-1] == ["kedro==1.7.2", "Kedro.Datasets", "omegaconf<3"]
 
 
 def test_project_whose_requirements_are_unknown_is_told_to_list_them(create, init):
     poetry = PYPROJECT.partition("dependencies")[0] + f"\n[tool{PYPROJECT.partition('[tool')[2]}"
     poetry += '[tool.poetry.dependencies]\nkedro = "^1.7"\n'
     said = init(create(BLANK | {"pyproject.toml": poetry}), "--platform=astro")[1]
-    assert "In requirements.txt:\n" in said and "poetry export --without-hashes >> req" in said
+    assert (
+        "Add by hand to requirements.txt:\n" in said
+        and "poetry export --without-hashes >> req" in said
+    )
 
 
 def test_dag_that_is_there_already_stays(create, init, capsys):
@@ -183,6 +186,10 @@ def settings(text):
         (old("deploy", "echo Ours\n"), "deploy is in the way of deploy/"),
         (old("conf/airflow/airflow.yml/a.txt", "a"), "airflow.yml is in the way of conf/airflow/"),
         (settings("CONF_SOURCE = 'config'"), "Rename the folder config to conf"),
+        (
+            settings("CONF_SOURCE = './conf'\nA = {}\nCONFIG_LOADER_ARGS = {'a': A}"),
+            "move\nconf/gl",
+        ),
         (settings("CONFIG_LOADER_ARGS = {'a': 1}"), "move\nconf/globals.yml to conf/base,"),
     ],
 )
@@ -346,8 +353,11 @@ def test_command_needs_nothing_that_the_project_imports(create, installed, tmp_p
     assert "_commit: v0.1.0\n" in (project / ".copier-answers.yml").read_text()
     run(installed / "kedro", "airflow-init", "--undo", cwd=project)
     assert status(project) == {"M": set(), "D": set(), "?": set()}
-    blank = create(BLANK, tmp_path / "blank")
-    printed = run(*command, cwd=blank).stdout
+    shared = "number:\n  type: json.JSONDataset\n  filepath: data/number.json\n"
+    blank = create(BLANK | {"conf/base/catalog_more.yml": shared}, tmp_path / "blank")
+    printed = run(*command, cwd=blank, env=ENVIRONMENT | {"COLUMNS": "300"}).stdout
+    assert "All runs pass it on in one place, so they wait for each other" in printed
+    assert "filepath: ${_run}/number.json" in printed
     assert "The Airflow DAG is in dags/." in printed
     assert "Airflow is not" in printed and "A deployment would not work: " in printed
     assert "'double_node'" in (blank / "dags/shop_airflow_dag.py").read_text()
