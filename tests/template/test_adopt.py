@@ -8,7 +8,7 @@ import yaml
 from kedro.config import OmegaConfigLoader
 from kedro.io import CatalogConfigResolver
 
-from tests.conftest import edit, files, run
+from tests.conftest import ENVIRONMENT, edit, files, run
 from tests.template.conftest import adopt, status, write
 from tests.template.projects import BLANK, KINDS, OWN
 

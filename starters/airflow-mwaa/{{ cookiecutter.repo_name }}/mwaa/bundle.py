@@ -130,7 +130,7 @@ def required_besides(wheel: Mapping[str, bytes]) -> list[str]:
     demands = re.findall("^Requires-Dist: (.+)$", metadata, re.MULTILINE)
     required = {canonicalize_name(Requirement(demand).name) for demand in demands}
     lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    named = [(line, re.match(r"[\w.-]+", line)) for line in lines]
+    named = [(line, re.match(r"\w[\w.-]*", line)) for line in lines]
     return [line for line, name in named if name and canonicalize_name(name[0]) not in required]
 
 
