@@ -117,7 +117,8 @@ def test_project_elsewhere_than_in_src_gets_its_folder(create, init):
 
 
 @pytest.mark.parametrize(
-    "kind, place", [("blank", "src/shop"), ("elsewhere", "lib/shop"), ("at the top", "shop")]
+    "kind, place",
+    [("blank", "src/shop"), ("source_dir", "lib/elsewhere"), ("at the top", "topmost")],
 )
 def test_rules_for_assistants_name_the_package_where_it_lies(create, init, kind, place):
     project = create(KINDS[kind])
