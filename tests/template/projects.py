@@ -392,9 +392,8 @@ KINDS = {
     "transcoding and plots": project("plotted", TRANSCODED, TWO_FORMATS),
     "resolvers": project(
         "resolved",
-        parameters="words: ${joined:${oc.env:HOME},be,${globals:last}}\n",
+        parameters="words: ${joined:${oc.env:HOME},be,or,not}\n",
         settings=RESOLVERS,
-        **{"conf/base/globals.yml": "last: ${joined:or,not}\n"},
     ),
     "environments": SEVERAL,
     "partitions": project(

@@ -66,7 +66,7 @@ FOUND = {
     "spaces": ["warning: dataset one.words", "warning: dataset two.deep.words"],
     "hooked": ["warning: hooked.hooks.Report.before_dataset_saved"],
     "plotted": ["warning: dataset rows@pandas", "warning: dataset rows@text"],
-    "staged": ["warning: dataset number"],
+    "staged-prod": ["warning: dataset number"],
     "parted": ["warning: dataset parts"],
     "before": ["warning: dataset number"],
 }
@@ -200,9 +200,9 @@ def python():
 
 @pytest.fixture(scope="module")
 def projects(python, render, tmp_path_factory):
-    """Projects adopted for one platform or another, with their DAGs, and copies from before."""
+    """By their DAGs' ids: projects adopted for one platform or another, and copies from before."""
     (script := tmp_path_factory.mktemp("script") / "create.py").write_text(CREATE)
-    platforms, found = cycle(adopt.PLATFORMS), []
+    platforms, found = cycle(adopt.PLATFORMS), {}
     with pytest.MonkeyPatch.context() as monkeypatch:
         init = command(monkeypatch, render)
         for kind, contents in KINDS.items():
@@ -212,40 +212,56 @@ def projects(python, render, tmp_path_factory):
                 assert init(project, "--platform", next(platforms))[0] == 0
                 env = ["--env", ENVS[kind]] if kind in ENVS else []
                 python.run(script, *env, cwd=project)
-                found.append((project, before / project.relative_to(root), env))
+                id = "-".join([adopt.find_project(project).package.name, *env[1:]])
+                found[id] = project, before / project.relative_to(root), env
     return found
 
 
+@pytest.fixture(scope="module")
+def check(python, tmp_path_factory):
+    """A function that returns what a check finds in a project."""
+    (script := tmp_path_factory.mktemp("script") / "check.py").write_text(CHECK)
+    return lambda project: json.loads(python.run(script, cwd=project, check=False).stdout)
+
+
 @pytest.mark.slow
-def test_what_a_check_finds_depends_on_the_kind(projects, python, tmp_path):
-    (tmp_path / "check.py").write_text(CHECK)
-    found = {}
-    for project, _, _ in projects:
-        listed = python.run(tmp_path / "check.py", cwd=project, check=False).stdout
-        package = adopt.find_project(project).package.name
-        found[package] = [f"{each['level']}: {each['where']}" for each in json.loads(listed)]
-    assert {package: lines for package, lines in found.items() if lines} == FOUND
+def test_what_a_check_finds_depends_on_the_kind(projects, check):
+    found = {
+        id: [f"{each['level']}: {each['where']}" for each in check(project)]
+        for id, (project, _, _) in projects.items()
+    }
+    assert {id: lines for id, lines in found.items() if lines} == FOUND
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("id", ["spaces", "staged-prod", "parted"])
+def test_what_a_check_says_gives_each_run_its_own_data(projects, check, tmp_path, id):
+    project = shutil.copytree(projects[id][0], tmp_path / "project")
+    for finding in check(project):
+        to_do, _, entry = finding["what_to_do"].partition(":\n")
+        file = project / re.search(r"conf/\w+/catalog\.yml", to_do)[0]
+        with file.open("a") as catalog:
+            catalog.write(f"{entry}\n")
+    assert check(project) == []
 
 
 @pytest.mark.slow
 def test_scheduler_gives_the_results_of_kedro_run(projects, python, tmp_path):
     (dags := tmp_path / "dags").mkdir()
-    plugins = {"AIRFLOW__CORE__PLUGINS_FOLDER": str(projects[0][0] / "plugins")}
-    environment = plugins | {"KEDRO_RUNNER": "executor", "AIRFLOW__CORE__PARALLELISM": "4"}
-    for number, (project, before, env) in enumerate(projects):
+    for id, (project, before, env) in projects.items():
         python.run("kedro", "run", *env, cwd=before)
-        (dags / f"{number}").symlink_to(project / "dags")
+        (dags / id).symlink_to(project / "dags")
+    environment = {
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(projects["shop"][0] / "plugins"),
+        "KEDRO_RUNNER": "executor",
+    }
     with LocalAirflow(tmp_path / "home", dags, environment=environment) as airflow:
-        ids = {dag_id(project, env): project for project, _, env in projects}
-        runs = {id: airflow.trigger(id, seconds=120) for id in ids}
+        runs = {id: airflow.trigger(id, seconds=120) for id in projects}
         states = {id: airflow.wait(id, run) for id, run in runs.items()}
-    assert states == dict.fromkeys(ids, "success")
-    for project, before, _ in projects:
+    assert states == dict.fromkeys(projects, "success")
+    for project, before, _ in projects.values():
         assert results(project) == results(before) != {}
-
-
-def dag_id(project, env):
-    return "-".join([adopt.find_project(project).package.name, *env[1:]])
 
 
 def results(project):
@@ -259,7 +275,7 @@ def results(project):
 
 @pytest.mark.slow
 def test_tests_of_an_adopted_project_pass(projects):
-    project = projects[0][0]
+    project = projects["shop"][0]
     environment = ENVIRONMENT | {"AIRFLOW_HOME": str(project / ".airflow")}
     environment |= {"PYTEST_ADDOPTS": "-p no:copie"}  # as in our own pyproject.toml
     assert " passed" in run("make", "dag", "test", cwd=project, env=environment).stdout

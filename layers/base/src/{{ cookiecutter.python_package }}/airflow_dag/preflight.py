@@ -130,8 +130,9 @@ def of_dag(context: KedroContext, name: str, platforms: list[Any]) -> Iterator[F
         return
     yield from of_credentials(context)
     entries, crossing = stored(context, pipeline), passed_on(tasks)
+    file, folder = f"conf/{context.env}/catalog.yml", run_folder(context)
     for dataset in sorted(entries):
-        yield from of_dataset(dataset, entries[dataset], dataset in crossing, context.env)
+        yield from of_dataset(dataset, entries[dataset], dataset in crossing, file, folder)
     for platform in platforms:
         yield from of_paths(context, entries, platform.WHY, platform.folders(settings))
 
@@ -152,19 +153,36 @@ def of_credentials(context: KedroContext) -> Iterator[Finding]:
         )
 
 
-def of_dataset(name: str, entry: dict[str, Any], crosses: bool, env: Any) -> Iterator[Finding]:
-    """Find what would go wrong with a dataset, which may cross from one task to another."""
-    where, file = f"dataset {name}", f"conf/{env}/catalog.yml"
+def run_folder(context: KedroContext) -> str:
+    """Return what an environment's catalog can call the folder of a DAG run."""
+    loader: Any = context.config_loader
+    files = Path(loader.conf_source, str(context.env)).glob("**/catalog*.y*ml")
+    if any(re.search("^_run:", path.read_text(encoding="utf-8"), re.MULTILINE) for path in files):
+        return "${_run}"
+    storage = "${globals:storage}" if "storage" in loader["globals"] else "data"
+    return f"{storage}/02_intermediate/${{runtime_params:airflow.folder,kedro}}"
+
+
+def of_dataset(
+    name: str, entry: dict[str, Any], crosses: bool, file: str, folder: str
+) -> Iterator[Finding]:
+    """Find what would go wrong with a dataset, which may cross from one task to another.
+
+    Args:
+        file: the catalog where it can get an entry.
+        folder: what that catalog can call the folder of a DAG run.
+    """
+    where = f"dataset {name}"
     if crosses and in_memory(entry):
         why = "A task passes it on to another one, but it is kept in memory."
         yield Finding("error", where, why, f"Add an entry or a factory for it to {file}.")
         return
     if crosses and is_shared(entry):
-        what = "To give each run its own, pass it on in a file in `${_run}`."
+        what = f"To give each run its own, pass it on in a file in `{folder}`."
         for key in {"filepath", "path"} & {*entry}:
-            own = without_credentials(entry) | {key: "${_run}/" + PurePath(entry[key]).name}
+            own = without_credentials(entry) | {key: f"{folder}/{PurePath(entry[key]).name}"}
             what = f"To give each run its own, add to {file}, and run `make dag`:\n"
-            what += yaml.safe_dump({name: own}, sort_keys=False).rstrip()
+            what += yaml.safe_dump({name: own}, sort_keys=False, width=1000).rstrip()
         why = "All runs pass it on in one place, so they wait for each other (max_active_runs=1)."
         yield Finding("warning", where, why, what)
     saved_whole = None
@@ -184,7 +202,7 @@ def of_dataset(name: str, entry: dict[str, Any], crosses: bool, env: Any) -> Ite
             "warning",
             where,
             "A killed task may leave half of what it saves here, for the next task to load.",
-            "Pass it on in a file in `${_run}`, or let the node that saves it clean up first.",
+            f"Pass it on in a file in `{folder}`, or let the node that saves it clean up first.",
         )
 
 
