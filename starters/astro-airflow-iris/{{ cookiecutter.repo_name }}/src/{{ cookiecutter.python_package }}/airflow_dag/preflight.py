@@ -160,7 +160,7 @@ def run_folder(context: KedroContext) -> str:
     if any(re.search("^_run:", path.read_text(encoding="utf-8"), re.MULTILINE) for path in files):
         return "${_run}"
     storage = "${globals:storage}" if "storage" in loader["globals"] else "data"
-    return f"{storage}/02_intermediate/${{runtime_params:airflow.folder,kedro}}"
+    return storage + "/02_intermediate/${runtime_params:airflow.folder,kedro}"
 
 
 def of_dataset(
