@@ -246,18 +246,18 @@ def test_what_a_check_says_gives_each_run_its_own_data(projects, check, tmp_path
 
 
 @pytest.mark.slow
-def test_scheduler_gives_the_results_of_kedro_run(projects, python, tmp_path):
+def test_scheduler_gives_the_results_of_kedro_run(projects, python, postgresql, tmp_path):
     (dags := tmp_path / "dags").mkdir()
     for id, (project, before, env) in projects.items():
         python.run("kedro", "run", *env, cwd=before)
         (dags / id).symlink_to(project / "dags")
-    environment = {
+    environment = postgresql.database() | {
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(projects["shop"][0] / "plugins"),
         "KEDRO_RUNNER": "executor",
     }
     with LocalAirflow(tmp_path / "home", dags, environment=environment) as airflow:
-        runs = {id: airflow.trigger(id, seconds=120) for id in projects}
+        runs = {id: airflow.trigger(id, seconds=300) for id in projects}
         states = {id: airflow.wait(id, run) for id, run in runs.items()}
     assert states == dict.fromkeys(projects, "success")
     for project, before, _ in projects.values():
