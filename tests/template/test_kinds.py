@@ -239,8 +239,8 @@ def test_what_a_check_says_gives_each_run_its_own_data(projects, check, tmp_path
     project = shutil.copytree(projects[id][0], tmp_path / "project")
     for finding in check(project):
         to_do, _, entry = finding["what_to_do"].partition(":\n")
-        file = project / re.search(r"conf/\w+/catalog\.yml", to_do)[0]
-        with file.open("a") as catalog:
+        action, name = re.search("(add to|change in) (conf/.*?),", to_do).groups()
+        with (project / name).open("w" if action == "change in" else "a") as catalog:
             catalog.write(f"{entry}\n")
     assert check(project) == []
 

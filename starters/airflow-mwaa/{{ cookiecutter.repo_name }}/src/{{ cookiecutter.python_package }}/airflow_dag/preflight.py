@@ -130,9 +130,13 @@ def of_dag(context: KedroContext, name: str, platforms: list[Any]) -> Iterator[F
         return
     yield from of_credentials(context)
     entries, crossing = stored(context, pipeline), passed_on(tasks)
-    file, folder = f"conf/{context.env}/catalog.yml", run_folder(context)
+    files = catalogs(context)
+    folder = run_folder(context, files)
     for dataset in sorted(entries):
-        yield from of_dataset(dataset, entries[dataset], dataset in crossing, file, folder)
+        key = re.compile(rf"^([\"']?){re.escape(dataset)}\1:", re.MULTILINE)
+        where = [f"change in {file}" for file, text in files.items() if key.search(text)]
+        where += [f"add to conf/{context.env}/catalog.yml"]
+        yield from of_dataset(dataset, entries[dataset], dataset in crossing, where[0], folder)
     for platform in platforms:
         yield from of_paths(context, entries, platform.WHY, platform.folders(settings))
 
@@ -153,35 +157,48 @@ def of_credentials(context: KedroContext) -> Iterator[Finding]:
         )
 
 
-def run_folder(context: KedroContext) -> str:
-    """Return what an environment's catalog can call the folder of a DAG run."""
+def catalogs(context: KedroContext) -> dict[str, str]:
+    """Read the files of the catalog of an environment, by their paths in the project."""
     loader: Any = context.config_loader
-    files = Path(loader.conf_source, str(context.env)).glob("**/catalog*.y*ml")
-    if any(re.search("^_run:", path.read_text(encoding="utf-8"), re.MULTILINE) for path in files):
+    folder = Path(loader.conf_source, str(context.env))
+    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.y*ml"))]
+    return {
+        f"conf/{context.env}/{name}": (folder / name).read_text(encoding="utf-8")
+        for name in names
+        if "catalog" in name
+    }
+
+
+def run_folder(context: KedroContext, files: Mapping[str, str]) -> str:
+    """Return what an environment's catalog, in these files, can call the folder of a DAG run."""
+    if any(re.search("^_run:", text, re.MULTILINE) for text in files.values()):
         return "${_run}"
+    loader: Any = context.config_loader
     storage = "${globals:storage}" if "storage" in loader["globals"] else "data"
     return storage + "/02_intermediate/${runtime_params:airflow.folder,kedro}"
 
 
 def of_dataset(
-    name: str, entry: dict[str, Any], crosses: bool, file: str, folder: str
+    name: str, entry: dict[str, Any], crosses: bool, write: str, folder: str
 ) -> Iterator[Finding]:
     """Find what would go wrong with a dataset, which may cross from one task to another.
 
     Args:
-        file: the catalog where it can get an entry.
-        folder: what that catalog can call the folder of a DAG run.
+        write: where it gets an entry, as "add to FILE" or "change in FILE".
+        folder: what the catalog can call the folder of a DAG run.
     """
     where = f"dataset {name}"
     if crosses and in_memory(entry):
         why = "A task passes it on to another one, but it is kept in memory."
-        yield Finding("error", where, why, f"Add an entry or a factory for it to {file}.")
+        yield Finding(
+            "error", where, why, f"Add an entry or a factory for it to {write.rpartition(' ')[2]}."
+        )
         return
     if crosses and is_shared(entry):
         what = f"To give each run its own, pass it on in a file in `{folder}`."
         for key in {"filepath", "path"} & {*entry}:
             own = without_credentials(entry) | {key: f"{folder}/{PurePath(entry[key]).name}"}
-            what = f"To give each run its own, add to {file}, and run `make dag`:\n"
+            what = f"To give each run its own, {write}, and run `make dag`:\n"
             what += yaml.safe_dump({name: own}, sort_keys=False, width=1000).rstrip()
         why = "All runs pass it on in one place, so they wait for each other (max_active_runs=1)."
         yield Finding("warning", where, why, what)
