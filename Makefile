@@ -32,6 +32,9 @@ docs: .venv/docs ## Build the documentation into site/
 pictures: .venv/pictures ## Take the documentation's pictures again (needs chromium from Debian)
 	.venv/bin/python pictures.py
 
+workshop: .venv/demo ## Put a workshop with all that it installs into build/workshop/, for USB sticks
+	$(MAKE) -C workshop
+
 bench: .venv/test ## Measure creating projects, reading DAG files and running DAGs, against kedro-airflow
 	.venv/bin/python benchmarks/creation.py
 	.venv/bin/python benchmarks/parsing.py
@@ -47,4 +50,4 @@ bench: .venv/test ## Measure creating projects, reading DAG files and running DA
 	@$(STEP) "Install the tools for make $(notdir $@)" .venv/bin/uv pip install --quiet --python .venv --group $(notdir $@) $(ALSO)
 	@touch $@
 
-.PHONY: help demo test test-fast lint mutants starters docs pictures bench
+.PHONY: help demo test test-fast lint mutants starters docs pictures workshop bench
