@@ -99,7 +99,7 @@ def take(page: Page, scheme: str, dag_id: str, run_id: str) -> None:
     page.get_by_role("button", name="Trigger").first.click()
     save(settled(page.get_by_role("dialog")), f"{name}-form-{scheme}")
     open_page(page, f"{run}/tasks/{task}")
-    page.get_by_text(str(BUILD)).first.wait_for()
+    page.get_by_text("INFO").first.wait_for()
     page.evaluate(SHORTEN, str(BUILD))
     save(settled(page), f"{name}-log-{scheme}")
     open_page(page, run)
@@ -138,7 +138,7 @@ def main() -> None:
     shutil.rmtree(BUILD, ignore_errors=True)
     BUILD.mkdir(parents=True)
     clone = f"cd {BUILD} && git clone --quiet --depth=1 file://{ROOT} clone && cd clone"
-    recorded = terminal.record(f"{clone} && make demo")
+    recorded = terminal.record(f"{clone} && make --no-print-directory demo")
     (PICTURES / "demo.svg").write_text(terminal.animate("make demo", recorded))
     projects = create_projects()
     with ExitStack() as stack:
