@@ -91,7 +91,7 @@ def of_secrets() -> Iterator[Finding]:
 def of_requirements(project: Path) -> Iterator[Finding]:
     """Find requirements that are not installed here, so that no test can have used them."""
     for line in (project / "requirements.txt").read_text(encoding="utf-8").splitlines():
-        if re.match(r"(-[cer]|--(constraint|editable|requirement))[ =]*(?!\S*://)|\.", line):
+        if re.match(r"(-[cer]|--(constraint|editable|requirement))(?![ =]*\S*://)|\.", line):
             why = f"`{line}` names files that images do not have yet when they install this one."
             yield Finding("error", "requirements.txt", why, "Write what it requires in its place.")
         with suppress(InvalidRequirement):  # a comment, an option or a URL
