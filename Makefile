@@ -12,7 +12,7 @@ demo: .venv/demo ## Create a project and run its DAG on a real local Airflow (ST
 
 test: .venv/test ## Run all tests (as root, on Debian: installs podman, PostgreSQL and Redis)
 	@.ci/packages
-	.venv/bin/python -m pytest --numprocesses=3 --dist=loadgroup --no-loadscope-reorder
+	.venv/bin/python -m pytest --numprocesses=4 --dist=loadgroup --no-loadscope-reorder
 
 test-fast: .venv/test ## Run the tests that take seconds and do not need root
 	.venv/bin/python -m pytest -m "not slow"
