@@ -10,7 +10,7 @@ help: ## List the targets
 demo: .venv/demo ## Create a project and run its DAG on a real local Airflow (STARTER=astro-airflow-iris)
 	@.venv/bin/python demo.py $(STARTER)
 
-test: .venv/test ## Run all tests (as root, on Debian: installs podman, PostgreSQL and Redis)
+test: .venv/test ## Run all tests (as root, on Debian: installs podman, PostgreSQL, PgBouncer, Redis)
 	@.ci/packages
 	.venv/bin/python -m pytest --numprocesses=4 --dist=loadgroup --no-loadscope-reorder
 

@@ -1,4 +1,4 @@
-"""Servers that run on this machine while tests need them: S3, PostgreSQL, Redis."""
+"""Servers that run on this machine while tests need them: S3, PostgreSQL, PgBouncer, Redis."""
 
 import json
 import secrets
@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -130,23 +131,25 @@ class S3Server(Server):
         self.client.put_bucket_versioning(Bucket=name, VersioningConfiguration=enabled)
 
 
+AS_POSTGRES = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
+
+
 class PostgreSQL(Server):
     """Debian's PostgreSQL, as its package's user: it refuses to run as root."""
 
     def __init__(self) -> None:
         [port] = free_ports(1)
         self.bin = max(Path("/usr/lib/postgresql").glob("*/bin"))
-        self.user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
         folder = Path(tempfile.mkdtemp(prefix="postgresql-"))  # that user cannot enter tmp_path
         options = [f"--port={port}", "--listen-addresses=127.0.0.1", "--unix-socket-directories="]
         options += ["--max-connections=300", "--fsync=off"]
-        command = [*self.user, self.bin / "postgres", "-D", folder / "data", *options]
+        command = [*AS_POSTGRES, self.bin / "postgres", "-D", folder / "data", *options]
         super().__init__(command, port, folder)
 
     def __enter__(self) -> "PostgreSQL":
         shutil.chown(self.folder, "postgres", "postgres")
         initdb = [self.bin / "initdb", "--auth=trust", "--encoding=UTF8", "--no-locale"]
-        run(*self.user, *initdb, "-D", self.folder / "data", cwd=self.folder)
+        run(*AS_POSTGRES, *initdb, "-D", self.folder / "data", cwd=self.folder)
         super().__enter__()
         return self
 
@@ -169,3 +172,48 @@ class PostgreSQL(Server):
         create = f"--command=create database {name}"
         run(self.bin / "psql", f"{at}/postgres", create, cwd=self.folder)
         return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"{at}/{name}"}
+
+
+class PgBouncer(Server):
+    """Debian's PgBouncer in front of a PostgreSQL, with a project's pgbouncer.ini.
+
+    It is older than the chart's and refuses prepared statements, so clients use psycopg2, as in
+    Airflow's image.
+
+    Args:
+        ini: as an administrator writes it, for the user USER and the database DATABASE on HOST.
+        connection: where the database really is.
+    """
+
+    def __init__(self, ini: str, connection: str) -> None:
+        [port] = free_ports(1)
+        folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
+        database = urlsplit(connection)
+        name, password = database.path.removeprefix("/"), secrets.token_hex()
+        for old, new in {
+            "USER": database.username,
+            "DATABASE": name,
+            "HOST": database.hostname,
+            "port=5432": f"port={database.port}",
+            "listen_addr = *": "listen_addr = 127.0.0.1",
+            "listen_port = 6543": f"listen_port = {port}",
+            "/etc/pgbouncer": str(folder),
+            "max_prepared_statements = 100\n": "",
+        }.items():
+            assert old in ini, old
+            ini = ini.replace(old, new)
+        (folder / "pgbouncer.ini").write_text(f"{ini}unix_socket_dir =\n")
+        (folder / "users.txt").write_text(f'"{database.username}" "{password}"\n')
+        super().__init__([*AS_POSTGRES, "pgbouncer", folder / "pgbouncer.ini"], port, folder)
+        user = f"{database.username}:{password}"
+        self.connection = f"postgresql+psycopg2://{user}@127.0.0.1:{port}/{name}"
+
+    def __enter__(self) -> "PgBouncer":
+        for path in (self.folder, *self.folder.iterdir()):
+            shutil.chown(path, "postgres", "postgres")
+        super().__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        shutil.rmtree(self.folder)
