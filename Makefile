@@ -30,7 +30,7 @@ docs: .venv/docs ## Build the documentation into site/
 	.venv/bin/python -m mkdocs build --strict
 
 pictures: .venv/pictures ## Take the documentation's pictures again (needs chromium from Debian)
-	.venv/bin/python pictures.py
+	.venv/bin/python -m docs.pictures
 
 workshop: .venv/demo ## Put a workshop with all that it installs into build/workshop/, for USB sticks
 	$(MAKE) -C workshop

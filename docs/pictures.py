@@ -16,8 +16,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Locator, Page, sync_playwright
 
-import terminal
 from demo import ROOT, STARTERS
+from docs import terminal
 from local_airflow import BIN, LocalAirflow
 from steps import run, step
 
