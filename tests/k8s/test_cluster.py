@@ -67,7 +67,8 @@ write("calls", json.dumps([call, given]) + "\\n", "a")
 if "port-forward" in sys.argv:
     import socket, threading
     write("forwarding", str(os.getpid()))
-    here, there = int(sys.argv[-1].split(":")[0]), int(read("port"))
+    here = int(sys.argv[-1].split(":")[0])
+    host, _, there = read("port").rpartition(":")
     server = socket.create_server(("127.0.0.1", here))
 
     def copy(one, other):
@@ -77,7 +78,7 @@ if "port-forward" in sys.argv:
 
     while True:
         client, _ = server.accept()
-        airflow = socket.create_connection(("127.0.0.1", there))
+        airflow = socket.create_connection((host or "127.0.0.1", int(there)))
         for pair in ((client, airflow), (airflow, client)):
             threading.Thread(target=copy, args=pair, daemon=True).start()
 if "--digestfile" in sys.argv:
@@ -424,6 +425,8 @@ def test_up_creates_each_secret_through_kubectls_input_and_shows_none(verb, tool
         f"postgresql://airflow:{database['password']}@space-flights-postgresql:5432/airflow"
     )
     assert set(keys) == {"fernet-key", "api-secret-key", "jwt-secret", "admin-password"}
+    signing = [keys["api-secret-key"], keys["jwt-secret"]]  # with SHA-512, which wants 64 bytes
+    assert [len(key) for key in signing] == [64, 64]
     assert len(base64.urlsafe_b64decode(keys["fernet-key"])) == 32
     assert min(map(len, [database["password"], *keys.values()])) >= 22
     public = "\n".join([done.stdout, done.stderr, *tools.calls])

@@ -211,7 +211,9 @@ class Pod:
             return
         path = self.folder / "pod.yaml"
         path.write_text(yaml.safe_dump(manifest))
-        options = [] if self.api.network == "host" else [f"--network={self.api.network}"]
+        address = self.api.addresses.get(self.name)
+        network = f"{self.api.network}:ip={address}" if address else self.api.network
+        options = [] if network == "host" else [f"--network={network}"]
         command = ["kube", "play", "--log-driver=k8s-file", *options, path]
         play = podman(*command, check=False, cwd=self.folder)  # where conmon may leave a file
         if play.returncode:
@@ -624,7 +626,9 @@ class KubernetesApi:
         secrets: the data of Secrets, not encoded.
         config_maps: the data of ConfigMaps.
         node_labels: the only node's labels.
-        network: the pods' network: `host`, to reach services on 127.0.0.1, or `none`.
+        network: the pods' network: `host`, to reach services on 127.0.0.1; `none`; or podman's.
+        addresses: those that some pods have in podman's network, by the pods' names.
+        address: where the API listens.
 
     Attributes:
         kubeconfig: the file that tells a client outside the cluster where the API is.
@@ -647,8 +651,11 @@ class KubernetesApi:
         config_maps: Mapping[str, Mapping[str, str]] | None = None,
         node_labels: Mapping[str, str] | None = None,
         network: str = "host",
+        addresses: Mapping[str, str] | None = None,
+        address: str = "127.0.0.1",
     ) -> None:
         self.folder, self.network = folder.resolve(), network
+        self.addresses, self.address = addresses or {}, address
         self.volumes, self.node_labels = volumes or {}, node_labels or {}
         self.known = {"secret": secrets or {}, "configMap": config_maps or {}}
         self.prefix = f"kube-{uuid4().hex[:12]}"
@@ -668,24 +675,24 @@ class KubernetesApi:
 
     def __enter__(self) -> "KubernetesApi":
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer((self.address, 0), Handler)
         self.server.api = self
         authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("127.0.0.1").configure_cert(context)
+        authority.issue_cert(self.address).configure_cert(context)
         options = {"server_side": True, "do_handshake_on_connect": False}  # in its own thread
         self.server.socket = context.wrap_socket(self.server.socket, **options)
         self.environment = {
-            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            "KUBERNETES_SERVICE_HOST": self.address,
             "KUBERNETES_SERVICE_PORT": str(self.server.server_port),
-            "NO_PROXY": "127.0.0.1",
-            "no_proxy": "127.0.0.1",
+            "NO_PROXY": self.address,
+            "no_proxy": self.address,
         }
         for account in ROLES:
             (self.folder / account).mkdir()
             authority.cert_pem.write_to_path(self.folder / account / "ca.crt")
             (self.folder / account / "namespace").write_text("default")
         self.renew_tokens()
-        url = f"https://127.0.0.1:{self.server.server_port}"
+        url = f"https://{self.address}:{self.server.server_port}"
         trusted = b64encode(authority.cert_pem.bytes()).decode()
         config = {
             "apiVersion": "v1",

@@ -9,10 +9,11 @@ case $name in
     python:*) target=python ;;
     apache/airflow:slim-*) target=apache-airflow ;;
     astrocrpublic.azurecr.io/runtime:*) target=astro ;;
+    postgres:* | rabbitmq:* | redis:*) target=${name%%:*} ;;
     *) echo "make_base.sh: $name has no stand-in" >&2 && exit 2 ;;
 esac
-version=$(grep -oE '[0-9]+(\.[0-9]+)+' <<<"$tag" | head -1) # slim-3.3.2-python3.12: 3.3.2
-airflow=$(grep -oE '^[0-9]+\.[0-9]+' <<<"$version")         # 3.3
+version=$(grep -oE '[0-9]+(\.[0-9]+)*' <<<"$tag" | head -1) # slim-3.3.2-python3.12: 3.3.2
+airflow=$(cut -d. -f1-2 <<<"$version")                      # 3.3
 image=$(dirname "$(realpath "$0")")
 debian=localhost/image-test-debian
 context=$(mktemp -d)
@@ -34,6 +35,7 @@ cp "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" "$context/ca-certifica
              s/^[^.]*\.(trusted-host)='([^']*)'$/\1 = \2/p" |
     awk 'BEGIN { print "[global]" } !seen[$1]++' >"$context/pip.conf"
 sed -nE 's/^index-url = (.*)/index-url = "\1"/p' "$context/pip.conf" >"$context/uv.toml"
+cp "$image"/*.sh "$context"
 podman build --network=host --pull=never --format docker --tag "$name" --target "$target" \
     --build-arg "AIRFLOW=$airflow" --build-arg "VERSION=$version" \
     --file "$image/Dockerfile.base" "$context"

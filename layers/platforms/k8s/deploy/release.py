@@ -104,7 +104,7 @@ def make_secrets(with_database: bool) -> None:
         f"{NAME}-database": {"password": password, "connection": connection},
         f"{NAME}-keys": {
             "fernet-key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-            "api-secret-key": secrets.token_urlsafe(32),
+            "api-secret-key": secrets.token_urlsafe(48),
             "jwt-secret": secrets.token_urlsafe(48),
             "admin-password": secrets.token_urlsafe(16),
         },
