@@ -5,7 +5,17 @@ import zipfile
 import pytest
 
 from compose import STARTERS
-from tests.conftest import EMPTY, NAME, answers, cookiecutter, copier_copy, files, kedro_new, run
+from tests.conftest import (
+    EMPTY,
+    ENVIRONMENT,
+    NAME,
+    answers,
+    cookiecutter,
+    copier_copy,
+    files,
+    kedro_new,
+    run,
+)
 
 FOLDER = "space-flights"
 STARTED = "astro-airflow-iris"
@@ -19,7 +29,8 @@ def by_directory(starter, template, cwd, run):
 
 def by_git_url(starter, template, cwd, run):
     command = ["kedro", "new", "--starter", f"git+file://{template}", "--checkout=main"]
-    run(*command, f"--directory=starters/{starter}", "--name", NAME, cwd=cwd)
+    home = ENVIRONMENT | {"HOME": str(cwd)}  # where cookiecutter clones, also for other tests
+    run(*command, f"--directory=starters/{starter}", "--name", NAME, cwd=cwd, env=home)
 
 
 def by_config(starter, template, cwd, run):
