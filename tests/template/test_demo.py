@@ -56,7 +56,7 @@ def test_demo_shows_every_task_and_the_metrics_of_the_run(demonstrated, starter)
 def test_demo_says_when_each_step_starts_and_how_long_it_took(demonstrated, starter):
     output, _ = demonstrated(starter)
     started = re.findall(r"(?m)^(\w.+) \.\.\.$", output)
-    ended = re.findall(r"(?m)^(\w[^:]+?) +\d+\.\d s$", output)
+    ended = re.findall(r"(?m)^(\w[^:\n]+?) +\d+\.\d s$", output)
     assert started == ended
     assert started[-4:] == [  # after the tools, if make has to install them
         f"Create a project from {starter}",
