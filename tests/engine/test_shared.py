@@ -76,6 +76,15 @@ def test_run_leaves_what_is_not_in_its_folder_where_the_catalog_has_it_without_v
     }
 
 
+def test_files_beside_the_catalog_that_kedro_does_not_read_are_left_alone(context):
+    path = context.config_loader.conf_source
+    _, expected = shared_and_left(context, PIPELINE)
+    for name, content in {"catalog.yml.swp": b"\xff\0", "catalog.md": b"# Our catalog"}.items():
+        with open(f"{path}/airflow/{name}", "wb") as file:
+            file.write(content)
+    assert shared_and_left(context, PIPELINE)[1] == expected
+
+
 def test_catalog_that_only_tasks_can_read_does_not_keep_a_dag_from_being_written(context):
     path = context.config_loader.conf_source
     with open(f"{path}/airflow/catalog.yml", "a") as catalog:

@@ -81,16 +81,26 @@ def catalog(context: KedroContext) -> dict[str, Any]:
         loader.runtime_params = before
 
 
+def catalog_files(context: KedroContext, env: str) -> dict[str, str]:
+    """Read the files that Kedro takes for an environment's catalog, by their paths in it."""
+    loader: Any = context.config_loader
+    folder = Path(loader.conf_source, env)
+    paths = {path.relative_to(folder): path for path in sorted(folder.rglob("*.*"))}
+    return {
+        name.as_posix(): path.read_text(encoding="utf-8")
+        for name, path in paths.items()
+        if path.suffix in (".yml", ".yaml", ".json") and path.is_file()
+        if any(part.startswith("catalog") for part in name.parts)
+    }
+
+
 def as_written(context: KedroContext) -> dict[str, Any]:
     """Load the catalog's configuration as it is in its files, with <storage> for a value."""
     loader: Any = context.config_loader
     entries: dict[str, Any] = {}
-    for folder in (Path(loader.conf_source, env) for env in (loader.base_env, loader.env)):
-        for path in folder.rglob("*.*"):
-            names = path.relative_to(folder).parts
-            if path.is_file() and any(name.startswith("catalog") for name in names):
-                text = INTERPOLATION.sub(r"<\1>", path.read_text(encoding="utf-8"))
-                entries |= yaml.safe_load(text) or {}
+    for env in (loader.base_env, loader.env):
+        for text in catalog_files(context, env).values():
+            entries |= yaml.safe_load(INTERPOLATION.sub(r"<\1>", text)) or {}
     named = with_names_of_credentials(entries)
     return {
         name: entry if isinstance(entry, dict) else {}

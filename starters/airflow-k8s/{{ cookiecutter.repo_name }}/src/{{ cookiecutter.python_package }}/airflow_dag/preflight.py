@@ -36,7 +36,16 @@ from . import source
 from .create import check_pipeline
 from .finding import Finding, errors, show
 from .graph import passed_on, tasks_of
-from .shared import catalog, credentials, in_memory, is_shared, path_of, stored, without_credentials
+from .shared import (
+    catalog,
+    catalog_files,
+    credentials,
+    in_memory,
+    is_shared,
+    path_of,
+    stored,
+    without_credentials,
+)
 
 PACKAGE = Path(__file__).resolve().parents[1]
 PLATFORMS = [path.stem for path in sorted(Path(__file__).parent.glob("platform_*.py"))]
@@ -130,7 +139,8 @@ def of_dag(context: KedroContext, name: str, platforms: list[Any]) -> Iterator[F
         return
     yield from of_credentials(context)
     entries, crossing = stored(context, pipeline), passed_on(tasks)
-    files = catalogs(context)
+    found = catalog_files(context, str(context.env)).items()
+    files = {f"conf/{context.env}/{file}": text for file, text in found}
     folder = run_folder(context, files)
     for dataset in sorted(entries):
         key = re.compile(rf"^([\"']?){re.escape(dataset)}\1:", re.MULTILINE)
@@ -155,18 +165,6 @@ def of_credentials(context: KedroContext) -> Iterator[Finding]:
             f"The catalog names the credentials {name}, which tasks do not find in conf/local.",
             f"Add a block {name} here, with references to the environment or to Airflow.",
         )
-
-
-def catalogs(context: KedroContext) -> dict[str, str]:
-    """Read the files of the catalog of an environment, by their paths in the project."""
-    loader: Any = context.config_loader
-    folder = Path(loader.conf_source, str(context.env))
-    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.y*ml"))]
-    return {
-        f"conf/{context.env}/{name}": (folder / name).read_text(encoding="utf-8")
-        for name in names
-        if "catalog" in name
-    }
 
 
 def run_folder(context: KedroContext, files: Mapping[str, str]) -> str:
