@@ -17,15 +17,13 @@ ROOT = Path(__file__).resolve().parent
 STARTERS = [name for name, (example, _) in compose.STARTERS.items() if example != "empty"]
 
 
-def create_project(starter: str, folder: Path) -> Path:
-    """Create a project with `kedro new` from a starter of this checkout."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+def create_project(starter: str, folder: Path, name: str) -> Path:
+    """Create a project with `kedro new` in a folder, from a starter of this checkout."""
     command = [BIN / "kedro", "new", f"--starter={ROOT}", f"--directory=starters/{starter}"]
     environment = {**os.environ, "DO_NOT_TRACK": "1"}
     title = f"Create a project from {starter}"
-    printed = run(title, *command, "--name=Demo", cwd=folder, env=environment)
-    project = folder / "demo"
+    printed = run(title, *command, f"--name={name}", cwd=folder, env=environment)
+    project = folder / name.lower()
     if not list(project.glob("dags/*_dag.py")):
         sys.exit(printed)
     return project
@@ -38,7 +36,10 @@ def main() -> int:
     starter = parser.parse_args().starter
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
-    project = create_project(starter, ROOT / "build" / "demo" / starter)
+    folder = ROOT / "build" / "demo" / starter
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    project = create_project(starter, folder, "Demo")
     requirements = ["--python", sys.executable, "--requirement", project / "requirements.txt"]
     run("Install what its nodes need", BIN / "uv", "pip", "install", "--quiet", *requirements)
     settings = {

@@ -6,7 +6,6 @@ drawn, in the other files in `docs/pictures/`, is written by hand.
 
 import io
 import json
-import os
 import shutil
 import time
 from contextlib import ExitStack
@@ -16,10 +15,10 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Locator, Page, sync_playwright
 
-from demo import ROOT, STARTERS
+from demo import ROOT, STARTERS, create_project
 from docs import terminal
-from local_airflow import BIN, LocalAirflow
-from steps import run, step
+from local_airflow import LocalAirflow
+from steps import step
 
 PICTURES = ROOT / "docs" / "pictures"
 BUILD = ROOT / "build" / "pictures"
@@ -43,23 +42,8 @@ SHORTEN = """folder => {
 }"""
 
 
-def create_projects() -> dict[str, Path]:
-    """Create a project of each starter.
-
-    Returns:
-        The projects by the ids of their DAGs, which are the names of the starters.
-    """
-    projects = {}
-    for starter in STARTERS:
-        command = [BIN / "kedro", "new", f"--starter={ROOT}", f"--directory=starters/{starter}"]
-        environment = {**os.environ, "DO_NOT_TRACK": "1"}
-        run(f"Create {starter}", *command, f"--name={starter}", cwd=BUILD, env=environment)
-        projects[starter.replace("-", "_")] = BUILD / starter
-    return projects
-
-
 def serve(projects: dict[str, Path]) -> LocalAirflow:
-    """Make an Airflow that reads the DAGs of all projects."""
+    """Make an Airflow that reads the DAGs of all projects, given by the ids of their DAGs."""
     kind = "airflow.dag_processing.bundles.local.LocalDagBundle"
     bundles = [
         {"name": dag_id, "classpath": kind, "kwargs": {"path": str(project / "dags")}}
@@ -140,7 +124,7 @@ def main() -> None:
     clone = f"cd {BUILD} && git clone --quiet --depth=1 file://{ROOT} clone && cd clone"
     recorded = terminal.record(f"{clone} && make --no-print-directory demo")
     (PICTURES / "demo.svg").write_text(terminal.animate("make demo", recorded))
-    projects = create_projects()
+    projects = {name.replace("-", "_"): create_project(name, BUILD, name) for name in STARTERS}
     with ExitStack() as stack:
         with step("Start Airflow"):
             airflow = stack.enter_context(serve(projects))
