@@ -99,8 +99,8 @@ def test_task_logs_have_one_line_per_record_with_its_logger(demonstrated, starte
 
 
 def test_demo_exits_non_zero_when_the_run_fails(template, tmp_path, monkeypatch, capfd):
-    def create_failing_project(starter, folder):
-        kedro_new(template, starter, tmp_path, answers("Demo"))
+    def create_failing_project(starter, _, name):
+        kedro_new(template, starter, tmp_path, answers(name))
         dag = tmp_path / "demo" / "dags" / "demo_airflow_dag.py"
         dag.write_text(
             dag.read_text()
