@@ -17,7 +17,7 @@ CLEAR = "\r\033[K" if TERMINAL else ""
 
 def say(line: str) -> None:
     """Print a line, above that of the running step."""
-    print(f"{CLEAR}{line}", flush=True)
+    print(f"{CLEAR}{line}\n", end="", flush=True)  # at once, or the step's line gets between
 
 
 @contextmanager

@@ -192,8 +192,14 @@ def dependencies_of(folder: Path, config: dict[str, Any]) -> list[str]:
     return [*config.get("project", {}).get("dependencies", []), *others]
 
 
-def lines_of(file: Path) -> list[str]:
-    """Read a file of requirements, with the lines of those that it names in their places."""
+def lines_of(file: Path, within: tuple[Path, ...] = ()) -> list[str]:
+    """Read a file of requirements, with the lines of those that it names in their places.
+
+    Raises:
+        click.ClickException: it is not UTF-8, or names itself, maybe by others.
+    """
+    if file.resolve() in within:
+        raise click.ClickException(f"{file} names itself by -r: remove that line.")
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines() if file.is_file() else []
     except UnicodeDecodeError:
@@ -201,7 +207,8 @@ def lines_of(file: Path) -> list[str]:
     found = []
     for line in lines:
         named = re.match(r"(?:-r|--requirement)[ =]*([^\s#]+)", line)
-        found += lines_of(file.parent / named[1]) if named else [line]
+        others = (*within, file.resolve())
+        found += lines_of(file.parent / named[1], others) if named else [line]
     return found
 
 

@@ -184,6 +184,11 @@ def settings(text):
             old("requirements.txt", "kedro\n".encode("utf-16")),
             "requirements.txt is not UTF-8: save",
         ),
+        (
+            old("requirements.txt", "-r requirements/a.txt\n")
+            | {"requirements/a.txt": "-r ../requirements.txt\n"},
+            "requirements.txt names itself by -r: remove that line.",
+        ),
         (old("deploy", "echo Ours\n"), "deploy is in the way of deploy/"),
         (old("conf/airflow/airflow.yml/a.txt", "a"), "airflow.yml is in the way of conf/airflow/"),
         (settings("CONF_SOURCE = 'config'"), "Rename the folder config to conf"),

@@ -1,7 +1,9 @@
 """Steps of `make` show their time: counted up in a terminal, in plain lines elsewhere."""
 
 import re
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -33,6 +35,13 @@ def test_step_counts_up_in_a_terminal_below_what_is_said(capsys, monkeypatch):
     counted = lines[0][1:-1] + lines[1][1:]
     assert len(counted) >= 2 and sorted(counted) == counted
     assert all(re.fullmatch(r"Install Airflow +0\.\d s", line) for line in counted)
+
+
+def test_line_is_written_at_once_so_that_the_count_does_not_get_between(monkeypatch):
+    written = []
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(write=written.append, flush=lambda: None))
+    steps.say("  success  split_data_node")
+    assert [text for text in written if text] == ["  success  split_data_node\n"]
 
 
 @pytest.mark.slow
