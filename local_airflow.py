@@ -1,11 +1,12 @@
 """A complete local Airflow, with a client for its REST API.
 
-It is what `make airflow` starts: API server, DAG processor, scheduler and triggerer, LocalExecutor,
-SQLite. Only the API server listens, and only to this machine.
+It has what `make airflow` starts: API server, DAG processor, scheduler and triggerer,
+LocalExecutor, SQLite. Only the API server listens, and only to this machine.
 """
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -28,9 +29,8 @@ DONE = ("success", "failed", "upstream_failed", "skipped", "removed")
 
 
 def start(servers: Sequence[str] = SERVERS) -> tuple[str, ...]:
-    """Make the command that starts these servers."""
-    all_at_once = " & ".join(f"airflow {server}" for server in servers)
-    return ("sh", "-c", f"airflow db migrate && {{ {all_at_once} & wait; }}")
+    """Make the command that starts these servers, with the Python that is first on PATH."""
+    return ("python", str(Path(__file__).with_name("airflow_servers.py")), *servers)
 
 
 def free_ports(count: int) -> list[int]:
@@ -80,6 +80,7 @@ class LocalAirflow:
             "AIRFLOW__CORE__PARALLELISM": "2",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",  # seconds to notice a task's end
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(),
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__API__BASE_URL": self.url,

@@ -118,6 +118,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(EMPTY.get(group, group)))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have measured."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")
+
+
 SLOW_IF_EMPTY = [
     pytest.param(name, marks=pytest.mark.slow) if name in EMPTY else name for name in STARTERS
 ]

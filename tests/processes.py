@@ -31,6 +31,12 @@ def kill(*servers: psutil.Process | subprocess.Popen) -> None:
         time.sleep(0.1)
 
 
+def children(process: subprocess.Popen) -> list[psutil.Process]:
+    """What a process has started itself, in that order."""
+    found = psutil.Process(process.pid).children()
+    return sorted(found, key=lambda child: (child.create_time(), child.pid))
+
+
 def started_by(numbers: set[int]) -> set[psutil.Process]:
     """These processes, those of their sessions, and all that they have started."""
     found = set()

@@ -35,6 +35,7 @@ BIN = Path(sys.executable).parent
 STARTER = "spaceflights-astro"  # the other one has the same Dockerfile
 PACKAGE = "image_demo"
 HOME = "/usr/local/airflow"
+MODULES = ("airflow_servers.py", "local_airflow.py")
 METRICS = "cat data/08_reporting/metrics.json/*/metrics.json"
 PLANTED = (
     ".env",
@@ -59,8 +60,8 @@ def container(image: str, *options: str) -> Iterator[Callable[..., str]]:
     """
     name = f"image-test-{uuid4().hex}"
     start = ["podman", "run", "--detach", "--init", "--network=none", "--name", name]
-    module = "local_airflow.py"
-    scripts = [f"--volume={FOLDER}:/mnt/image:ro", f"--volume={ROOT / module}:/mnt/{module}:ro"]
+    mounted = {FOLDER: "image"} | {ROOT / module: module for module in MODULES}
+    scripts = [f"--volume={path}:/mnt/{name}:ro" for path, name in mounted.items()]
     variables = ["--env=DO_NOT_TRACK=1", "--env=PYTHONPATH=/mnt"]
     try:
         run(*start, *scripts, *options, image, "sleep", "infinity")

@@ -6,14 +6,13 @@ pods only wait. Needs root, podman and debootstrap.
 
 import re
 
-import psutil
 import pytest
 
 from local_airflow import LocalAirflow
 from tests.airflow_settings import of_platform
 from tests.conftest import ROOT, edit
 from tests.k8s.test_pods import wait_for
-from tests.processes import kill
+from tests.processes import children, kill
 from tests.standins import images
 from tests.standins.images import K8S, bases, create_project
 from tests.standins.kubernetes_api import KubernetesApi, podman
@@ -21,6 +20,7 @@ from tests.standins.servers import PgBouncer
 
 pytestmark = pytest.mark.slow
 RUNS = 10
+SERVERS = ("api-server", "dag-processor", *("scheduler", "triggerer") * 2)
 DAG = "availability-reporting"
 INI = re.compile(r"^```text\n(\[databases\]\n.*?)^```", re.MULTILINE | re.DOTALL)
 # What the pods run instead of the project's nodes, from their volume.
@@ -93,8 +93,7 @@ def airflow(tmp_path_factory, project, image, kubernetes, pgbouncer):
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",  # seconds, on a busy machine
         "KEDRO_IMAGE": image,
     }
-    twice = ("scheduler", "triggerer")
-    command = kubernetes.servers("api-server", "dag-processor", *twice, *twice)
+    command = kubernetes.servers(*SERVERS)
     home = tmp_path_factory.mktemp("airflow")
     with LocalAirflow(home, project / "dags", environment=environment, command=command) as airflow:
         yield airflow
@@ -114,12 +113,8 @@ def test_ten_runs_survive_the_death_of_a_scheduler_and_a_triggerer_of_two_behind
         return {task["triggerer_job"]["id"] for task in tasks(airflow) if task["triggerer_job"]}
 
     wait_for(lambda: len(triggerers()) == 2)
-    servers = psutil.Process(airflow.process.pid).children()
-    first = [
-        next(server for server in servers if name in server.cmdline())
-        for name in ("scheduler", "triggerer")
-    ]
-    kill(*first)
+    servers = children(airflow.process)
+    kill(*(servers[SERVERS.index(name)] for name in ("scheduler", "triggerer")))
     wait_for(lambda: len(kubernetes.created) == RUNS)
     (volume / "go").touch()
     assert [airflow.wait(DAG, run_id) for run_id in runs] == ["success"] * RUNS

@@ -978,11 +978,11 @@ def test_interrupted_trigger_stops_forwarding_the_port(number, project, tools):
             stderr=subprocess.PIPE,
             text=True,
         )
-        silent.settimeout(20)
+        silent.settimeout(60)
         silent.accept()  # the first one checks that the port is open
         silent.accept()
         process.send_signal(number)
-        _, error = process.communicate(timeout=20)
+        _, error = process.communicate(timeout=60)
     assert process.returncode == 1
     assert error in ("Interrupted\n", "Terminated\n")
     assert not is_running(int((tools.folder / "forwarding").read_text()))

@@ -9,12 +9,11 @@ import time
 from contextlib import contextmanager
 from uuid import uuid4
 
-import psutil
 import pytest
 
 from local_airflow import LocalAirflow
 from tests.conftest import edit, run
-from tests.processes import kill
+from tests.processes import children, kill
 from tests.standins.images import K8S, build, create_project
 from tests.standins.kubernetes_api import KubernetesApi, podman
 
@@ -186,8 +185,8 @@ def state_of(airflow, dag_id, run_id, task_id):
 @contextmanager
 def restarted(airflow, kubernetes, *services):
     """Kill services of an Airflow in a cluster, and start them again."""
-    children = psutil.Process(airflow.process.pid).children()
-    running = {name: child for child in children for name in child.cmdline()}
+    found = children(airflow.process)
+    running = dict(zip(airflow.command[-len(found) :], found, strict=True))
     options = {"cwd": airflow.cwd, "env": airflow.environment, "start_new_session": True}
     started = []
     for name in services:

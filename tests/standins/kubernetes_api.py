@@ -16,7 +16,6 @@ import json
 import math
 import os
 import re
-import shlex
 import shutil
 import ssl
 import subprocess
@@ -733,8 +732,8 @@ class KubernetesApi:
 
     def servers(self, *services: str) -> list[str]:
         """The command that runs Airflow in this cluster: the services as each in its own pod."""
-        started = "".join(f"{shlex.join(self.inside(service))} & " for service in services)
-        return ["bash", "-c", f"airflow db migrate && {{ {started} wait -n; }}"]
+        script = Path(__file__).with_name("services.py")
+        return ["python", str(script), str(self.folder), SERVICE_ACCOUNT, *services]
 
     def token(self, user: str) -> str:
         """Make a token for a user."""

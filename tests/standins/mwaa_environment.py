@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from local_airflow import LocalAirflow, free_ports
+from local_airflow import LocalAirflow, free_ports, start
 from tests.conftest import BIN, ROOT, run
 from tests.standins.servers import Server
 
@@ -255,11 +255,7 @@ class Mwaa:
                 components.append("celery worker")
                 redis = ["redis-server", f"--port {broker}", "--bind 127.0.0.1", "--save ''"]
                 stack.enter_context(Server(redis, broker, HOME / "redis"))
-            run(self.bin / "airflow", "db", "migrate", cwd=HOME, env=environment)
-            start = "".join(f"airflow {component} & " for component in components)
-            command = ["bash", "-c", f"{start} wait -n"]
-            dags = HOME / "dags"
-            running = LocalAirflow(HOME, dags, cwd, environment, {}, command)
+            running = LocalAirflow(HOME, HOME / "dags", cwd, environment, {}, start(components))
             yield stack.enter_context(running)
 
 

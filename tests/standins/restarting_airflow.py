@@ -1,6 +1,5 @@
 """Airflow whose servers start again when they end, as their containers do on a platform."""
 
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,6 @@ from local_airflow import LocalAirflow
 from tests.processes import kill
 
 SERVERS = ("scheduler", "dag-processor", "api-server")
-LOOP = "while :; do [ -e {away} ] || airflow {server}; sleep 1; done &"
 
 
 class RestartingAirflow(LocalAirflow):
@@ -24,19 +22,13 @@ class RestartingAirflow(LocalAirflow):
     """
 
     def __init__(self, home: Path, dags: Path, environment: dict[str, str]) -> None:
-        loops = [LOOP.format(away=home / f"{server}.away", server=server) for server in SERVERS]
-        script = "\n".join(["airflow db migrate || exit", *loops, "wait"])
-        secret = {"AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex()}
-        super().__init__(
-            home, dags, environment=secret | environment, command=["bash", "-c", script]
-        )
+        command = ["python", Path(__file__).with_name("restart.py"), home, *SERVERS]
+        super().__init__(home, dags, environment=environment, command=command)
 
     def kill(self, *servers: str) -> None:
         """Kill servers with all that they have started: the scheduler with its tasks."""
-        loops = sorted(psutil.Process(self.process.pid).children(), key=psutil.Process.create_time)
-        for server, loop in zip(SERVERS, loops, strict=True):
-            if server in servers:
-                kill(*loop.children())
+        for server in servers:
+            kill(psutil.Process(int((self.home / f"{server}.pid").read_text())))
 
     @contextmanager
     def without(self, server: str) -> Iterator[None]:

@@ -256,7 +256,7 @@ def test_slides_and_exercises_are_pages_that_need_no_network(prepared, pages):
 
 @pytest.mark.slow
 def test_all_exercises_work_without_a_network_and_a_checkpoint_is_the_same(
-    prepared, monkeypatch, capsys, tmp_path
+    prepared, monkeypatch, record_property, tmp_path
 ):
     monkeypatch.setattr(exercises, "ROOM", prepared)
     variables = [f"{name}={os.environ[name]}" for name in ("LANG", "PATH") if name in os.environ]
@@ -283,9 +283,8 @@ def test_all_exercises_work_without_a_network_and_a_checkpoint_is_the_same(
             done = [int(n) for n in re.findall(r"^done  (\d)", told, re.M)]
             assert done == list(range(1, number + 1)), told
         hour = seconds["setup"] + sum(seconds[number] for number in HOUR)
-        with capsys.disabled():
-            each = ", ".join(f"{name} {spent:.0f} s" for name, spent in seconds.items())
-            print(f"\nworkshop: {each}; the hour's version {hour / 60:.1f} minutes")
+        each = ", ".join(f"{name} {spent:.0f} s" for name, spent in seconds.items())
+        record_property("workshop", f"{each}; the hour's version {hour / 60:.1f} minutes")
 
         tree = "git log -1 --format=%T --grep='^Exercise 4'"
         expected = ask(shell, tree).strip()
