@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -977,12 +978,13 @@ def test_interrupted_trigger_stops_forwarding_the_port(number, project, tools):
             env=tools.environment(),
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # as in a terminal
         )
-        silent.settimeout(60)
+        silent.settimeout(20)
         silent.accept()  # the first one checks that the port is open
         silent.accept()
         process.send_signal(number)
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=20)
     assert process.returncode == 1
     assert error in ("Interrupted\n", "Terminated\n")
     assert not is_running(int((tools.folder / "forwarding").read_text()))
