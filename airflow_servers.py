@@ -9,7 +9,7 @@ import importlib
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 IMPORTED = (
@@ -34,13 +34,13 @@ def load() -> None:
     gc.freeze()  # or the forks would copy the memory that they share
 
 
-def fork(command: str, prepare: Callable[[], None] = lambda: None) -> int:
-    """Run a command of Airflow in a fork of this process, and return the fork's id."""
+def fork(command: str, prepare: Callable[[str], None] = lambda command: None) -> int:
+    """Run a command of Airflow in a fork, which is prepared first, and return the fork's id."""
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
         sys.argv = ["airflow", *command.split()]
-        prepare()
+        prepare(command)
         sys.modules["airflow.__main__"].main()
         sys.exit()
     return pid
@@ -57,10 +57,15 @@ def migrate() -> None:
         sys.exit(os.waitstatus_to_exitcode(status))
 
 
-if __name__ == "__main__":
+def serve(servers: Sequence[str], prepare: Callable[[str], None] = lambda command: None) -> None:
+    """Migrate the database, and run these servers until all have ended."""
     load()
     migrate()
-    for server in sys.argv[1:]:
-        fork(server)
-    for _ in sys.argv[1:]:
+    for server in servers:
+        fork(server, prepare)
+    for _ in servers:
         os.wait()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1:])

@@ -204,11 +204,10 @@ def lines_of(file: Path, within: tuple[Path, ...] = ()) -> list[str]:
         lines = file.read_text(encoding="utf-8-sig").splitlines() if file.is_file() else []
     except UnicodeDecodeError:
         raise click.ClickException(f"{file} is not UTF-8: save it as UTF-8.") from None
-    found = []
+    found, within = [], (*within, file.resolve())
     for line in lines:
         named = re.match(r"(?:-r|--requirement)[ =]*([^\s#]+)", line)
-        others = (*within, file.resolve())
-        found += lines_of(file.parent / named[1], others) if named else [line]
+        found += lines_of(file.parent / named[1], within) if named else [line]
     return found
 
 
