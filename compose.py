@@ -46,7 +46,7 @@ JOINED = {
     "requirements-dev.txt",
     "requirements.txt",
 }
-REPLACING = {"platforms/k8s/conf/airflow/airflow.yml"}
+REPLACING = {"platforms/k8s/.github/dependabot.yml", "platforms/k8s/conf/airflow/airflow.yml"}
 
 
 def compose(example: str, platform: str) -> dict[str, bytes]:

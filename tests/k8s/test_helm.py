@@ -476,7 +476,7 @@ def test_checkov_finds_nothing_in_postgresql_but_exceptions_with_a_reason(linter
     results = checkov(linters, deploy / "postgresql.yaml")
     assert [(each["check_id"], each["resource"]) for each in results["failed_checks"]] == []
     skipped = {each["check_id"]: each["check_result"] for each in results["skipped_checks"]}
-    assert set(skipped) == {"CKV_K8S_15", "CKV_K8S_21", "CKV_K8S_40", "CKV_K8S_43"}
+    assert set(skipped) == {"CKV_K8S_15", "CKV_K8S_21", "CKV_K8S_40"}
     assert all(len(each["suppress_comment"]) > 20 for each in skipped.values())
     assert len(results["passed_checks"]) > 80
 

@@ -73,6 +73,9 @@ def create_project(starter: str, name: str, folder: Path) -> Path:
     if starter == K8S:
         with Path(project, "requirements.txt").open("a") as requirements:
             requirements.write("s3fs>=2025\n")  # in all: images share this layer
+        for pinned in ("Dockerfile", "deploy/postgresql.yaml"):  # a stand-in has another digest
+            path = Path(project, pinned)
+            path.write_text(re.sub("@sha256:[0-9a-f]{64}", "", path.read_text()))
     return Path(project)
 
 
