@@ -71,6 +71,33 @@ def run(*command: object, cwd: Path, check: bool = True, **options) -> subproces
     return done
 
 
+def find_python(version: str) -> Path:
+    """Find a Python like 3.12: on PATH, next to this one, in pyenv, or one of uv's.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    versions = {Path(sys.base_prefix).parent}  # where pyenv has this one
+    if shutil.which("pyenv"):
+        versions.add(Path(run("pyenv", "root", cwd=ROOT).stdout.strip()) / "versions")
+    name = f"python{version}"
+    installed = {path for folder in versions for path in folder.glob(f"{version}.*/bin/{name}")}
+    found = [shutil.which(name)]
+    found += sorted(installed, key=lambda path: -int(path.parts[-3].split(".")[2]))
+    for path in filter(None, found):  # a pyenv shim may exist but not run
+        if run(path, "--version", cwd=ROOT, check=False).stdout.startswith(f"Python {version}."):
+            return Path(path)
+    run("uv", "python", "install", "--quiet", version, cwd=ROOT, check=False)
+    managed = ["--managed-python", "--no-project", version]
+    uv = run("uv", "python", "find", *managed, cwd=ROOT, check=False)
+    if uv.returncode:
+        raise RuntimeError(
+            f"Python {version} is needed, and none that works was found: not {name} on PATH, nor "
+            f"{version} in pyenv, nor one of uv's. Install one of them.\n{uv.stderr}"
+        )
+    return Path(uv.stdout.strip())
+
+
 def venv(folder: Path, *requirements: object, python: object = sys.executable) -> Path:
     """Create a virtual environment with these requirements, and return its bin folder."""
     run("uv", "venv", "--quiet", "--python", python, folder, cwd=ROOT)

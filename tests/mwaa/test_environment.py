@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from mwaa import deploy
-from tests.conftest import ENVIRONMENT, answers, edit, kedro_new, metrics, run
+from tests.conftest import ENVIRONMENT, answers, edit, find_python, kedro_new, metrics, run
 from tests.mwaa.test_deploy import Service, content, versions
 from tests.standins.mwaa_environment import (
     CONSTRAINTS,
@@ -17,7 +17,6 @@ from tests.standins.mwaa_environment import (
     Mwaa,
     index_variables,
     install_airflow,
-    python312,
 )
 
 pytestmark = pytest.mark.slow
@@ -158,7 +157,16 @@ def test_pip_on_mwaa_installed_what_make_packages_says(project, mwaa):
 def test_pip_installs_what_make_packages_says_under_the_constraints_of_an_older_mwaa(
     project, tmp_path
 ):
-    run("uv", "venv", "--quiet", "--seed", "--python", python312(), tmp_path / "venv", cwd=project)
+    run(
+        "uv",
+        "venv",
+        "--quiet",
+        "--seed",
+        "--python",
+        find_python("3.12"),
+        tmp_path / "venv",
+        cwd=project,
+    )
     bundle, plugins = project / "dist" / "mwaa", tmp_path / "plugins"
     shutil.unpack_archive(bundle / "plugins.zip", plugins)
     lines = (bundle / "requirements.txt").read_text()

@@ -1,7 +1,7 @@
-"""A project's own tests pass and its whole DAG runs on other versions of Airflow.
+"""A project's own tests pass and its whole DAG runs on other versions of Airflow and Python.
 
-All other tests run on 3.3. Each version here takes 50 seconds of CPU time, so only the oldest and
-the newest are tested by default; AIRFLOW_VERSIONS=all adds those in between.
+All other tests run on Airflow 3.3 and one Python. Each version here takes 50 seconds of CPU time,
+so only the oldest and the newest are tested by default; AIRFLOW_VERSIONS=all adds others.
 """
 
 import os
@@ -9,13 +9,12 @@ import re
 
 import pytest
 
-from tests.conftest import answers, edit, kedro_new, metrics, venv
-from tests.standins.mwaa_environment import python312
+from tests.conftest import answers, edit, find_python, kedro_new, metrics, venv
 
 pytestmark = pytest.mark.slow
-VERSIONS = ["3.0.6", "3.4.0b2"]
+VERSIONS = {"3.0.6": "3.10", "3.4.0b2": "3.13"}
 if os.environ.get("AIRFLOW_VERSIONS") == "all":
-    VERSIONS += ["3.1.8", "3.2.1", "3.3.2"]
+    VERSIONS |= {"3.1.8": "3.12", "3.2.1": "3.12", "3.3.2": "3.12"}
 WRITTEN = [
     "X_test.pickle",
     "X_train.pickle",
@@ -50,7 +49,7 @@ def created(version, template, tmp_path):
     tools = project / "requirements-dev.txt"
     edit(tools, "apache-airflow~=3.3.0", airflow)
     requirements = ["--requirement", project / "requirements.txt", "--requirement", tools]
-    return project, venv(tmp_path / "venv", *requirements, python=python312())
+    return project, venv(tmp_path / "venv", *requirements, python=find_python(VERSIONS[version]))
 
 
 @pytest.fixture

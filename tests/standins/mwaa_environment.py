@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import shutil
-import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from local_airflow import LocalAirflow, free_ports, start
-from tests.conftest import BIN, ROOT, run
+from tests.conftest import ROOT, find_python, run
 from tests.standins.servers import Server
 
 HOME = Path("/usr/local/airflow")
@@ -65,35 +64,9 @@ keep
 """
 
 
-def python312() -> Path:
-    """Find a Python 3.12: on PATH, next to this one, in pyenv, or one of uv's.
-
-    Raises:
-        RuntimeError: there is none.
-    """
-    versions = {Path(sys.base_prefix).parent}  # where pyenv has this one
-    if shutil.which("pyenv"):
-        versions.add(Path(run("pyenv", "root", cwd=ROOT).stdout.strip()) / "versions")
-    installed = {path for folder in versions for path in folder.glob("3.12.*/bin/python3.12")}
-    found = [shutil.which("python3.12")]
-    found += sorted(installed, key=lambda path: -int(path.parts[-3].split(".")[2]))
-    for path in filter(None, found):  # a pyenv shim may exist but not run
-        if run(path, "--version", cwd=ROOT, check=False).stdout.startswith("Python 3.12."):
-            return Path(path)
-    run(BIN / "uv", "python", "install", "--quiet", "3.12", cwd=ROOT, check=False)
-    managed = ["--managed-python", "--no-project", "3.12"]
-    uv = run(BIN / "uv", "python", "find", *managed, cwd=ROOT, check=False)
-    if uv.returncode:
-        raise RuntimeError(
-            "MWAA runs Python 3.12, and none that works was found: not python3.12 on PATH, nor "
-            f"3.12 in pyenv, nor one of uv's. Install one of them.\n{uv.stderr}"
-        )
-    return Path(uv.stdout.strip())
-
-
 def install_airflow(folder: Path, version: str = VERSION) -> Path:
     """Create a virtual environment with what MWAA's image has, and return its bin folder."""
-    run("uv", "venv", "--quiet", "--seed", "--python", python312(), folder, cwd=ROOT)
+    run("uv", "venv", "--quiet", "--seed", "--python", find_python("3.12"), folder, cwd=ROOT)
     image = [f"apache-airflow[celery,postgres,statsd]=={version}"]
     image += ["apache-airflow-providers-amazon", "aiobotocore"]
     image += ["redis"]  # in place of SQS

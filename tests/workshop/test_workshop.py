@@ -12,6 +12,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
+if sys.version_info < (3, 11):
+    pytest.skip("a workshop is for Python 3.11 or newer", allow_module_level=True)
+
 from packaging.pylock import Pylock
 
 import check

@@ -27,7 +27,7 @@ TEMPLATE = Path(__file__).with_name("dag.py.j2")
 airflow: click.Group = copy.copy(kedro_airflow.plugin.airflow_commands)
 airflow.commands = dict(airflow.commands)
 kedro_airflow.plugin._load_config = lambda context: {}  # create() below passes what it has checked
-options = copy.deepcopy(kedro_airflow.plugin.create.params)
+options = [copy.copy(option) for option in kedro_airflow.plugin.create.params]
 for option in options:
     option.default = DEFAULTS.get(str(option.name), option.default)
     if isinstance(option, click.Option) and option.name == "env":
