@@ -157,16 +157,8 @@ def test_pip_on_mwaa_installed_what_make_packages_says(project, mwaa):
 def test_pip_installs_what_make_packages_says_under_the_constraints_of_an_older_mwaa(
     project, tmp_path
 ):
-    run(
-        "uv",
-        "venv",
-        "--quiet",
-        "--seed",
-        "--python",
-        find_python("3.12"),
-        tmp_path / "venv",
-        cwd=project,
-    )
+    create = ("uv", "venv", "--quiet", "--seed", "--python", find_python("3.12"))
+    run(*create, tmp_path / "venv", cwd=project)
     bundle, plugins = project / "dist" / "mwaa", tmp_path / "plugins"
     shutil.unpack_archive(bundle / "plugins.zip", plugins)
     lines = (bundle / "requirements.txt").read_text()
