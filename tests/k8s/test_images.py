@@ -97,7 +97,7 @@ def data(k8s_image, tmp_path) -> Path:
         (AIRFLOW, r"apache/airflow:slim-3\.3\.2-python3\.12"),
     ],
 )
-def test_an_image_starts_from_one_exact_image(dockerfile, base):
+def test_an_image_starts_from_one_exact_base(dockerfile, base):
     [found] = set(bases(ROOT / "layers" / "platforms" / "k8s" / dockerfile))
     assert re.fullmatch(base, found)
 
