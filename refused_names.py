@@ -1,7 +1,8 @@
 """Add to layers/refused_names.txt what the starters' environments contain.
 
 A package of the same name would be imported in place of a module, or installed in place of a
-distribution, and the project's command would replace one of theirs: `airflow`, for example.
+distribution, and the project's command would replace one of theirs: `airflow`, for example. Each
+Python has names of its own, so run this with the oldest and with the newest.
 """
 
 import json

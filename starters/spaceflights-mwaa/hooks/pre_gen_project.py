@@ -88,27 +88,28 @@ azure_mgmt_containerinstance azure_mgmt_containerregistry azure_mgmt_core azure_
 azure_mgmt_datafactory azure_mgmt_datalake_nspkg azure_mgmt_datalake_store azure_mgmt_nspkg
 azure_mgmt_resource azure_mgmt_storage azure_nspkg azure_servicebus azure_storage_blob
 azure_storage_file_datalake azure_storage_file_share azure_synapse_artifacts azure_synapse_spark
-babel backoff backports_zstd base64 bcrypt bdb beautifulsoup4 billiard binaryornot binascii binhex
-bisect bitarray black bleach blinker boto3 botocore break bs4 build builtins bz2 cachelib
-cachetools cadwyn calendar capi_param_builder_python cassandra_driver cattrs celery certifi cffi
-cffi_gen_src cgi cgitb chardet charset_normalizer check_secrets chunk ciso8601 class click
-click_didyoumean click_plugins click_repl clickhouse_connect cloudpickle cluster cmath cmd code
-codecs codeop cohere collections colorama colorful colorlog colorsys com0 com1 com2 com3 com4 com5
-com6 com7 com8 com9 comm compileall compression con concurrent conf configparser confluent_kafka
-contextlib contextvars continue contourpy cookiecutter copy copyreg cprofile crcmod_plus
-cron_descriptor croniter crypt cryptography csv ctypes curl curlify curses cycler daemon dags
-darabonba_core data databricks_sql_connector dataclasses dataclasses_json datadog datetime dateutil
-db_dtypes dbm debugpy decimal decorator def defusedxml del deploy deprecated deprecation difflib
-dill dis distlib distro distutils dns dnspython docker docopt docstring_parser doctest dotenv
-durationpy dynaconf ecdsa elastic_transport elasticsearch elif else email email_validator encodings
-ensurepip entrypoints enum errno et_xmlfile eventlet events except executing f2py facebook_business
-fastapi fastapi_cli fastavro fastcore fastjsonschema fastuuid faulthandler fcntl filecmp fileinput
-filelock finally flask flask_appbuilder flask_babel flask_bcrypt flask_caching flask_jwt_extended
-flask_limiter flask_login flask_session flask_sqlalchemy flask_wtf flower fluent fluent_logger
-fnmatch fonttools for fractions from frozenlist fsspec ftplib functools future gc gcloud_aio_auth
-gcloud_aio_bigquery gcloud_aio_storage gcsfs genai_prices genericpath geomet getopt getpass gettext
-gevent git gitdb gitpython glob global google google_ads google_analytics_admin google_api_core
-google_api_python_client google_auth google_auth_httplib2 google_auth_oauthlib
+babel backoff backports backports_datetime_fromisoformat backports_strenum backports_zstd base64
+bcrypt bdb beautifulsoup4 billiard binaryornot binascii binhex bisect bitarray black bleach blinker
+boto3 botocore break bs4 build builtins bz2 cachelib cachetools cadwyn calendar
+capi_param_builder_python cassandra_driver cattrs celery certifi cffi cffi_gen_src cgi cgitb
+chardet charset_normalizer check_secrets chunk ciso8601 class click click_didyoumean click_plugins
+click_repl clickhouse_connect cloudpickle cluster cmath cmd code codecs codeop cohere collections
+colorama colorful colorlog colorsys com0 com1 com2 com3 com4 com5 com6 com7 com8 com9 comm
+compileall compression con concurrent conf configparser confluent_kafka contextlib contextvars
+continue contourpy cookiecutter copy copyreg cprofile crcmod_plus cron_descriptor croniter crypt
+cryptography csv ctypes curl curlify curses cycler daemon dags darabonba_core data
+databricks_sql_connector dataclasses dataclasses_json datadog datetime dateutil db_dtypes dbm
+debugpy decimal decorator def defusedxml del deploy deprecated deprecation difflib dill dis distlib
+distro distutils dns dnspython docker docopt docstring_parser doctest dotenv durationpy dynaconf
+ecdsa elastic_transport elasticsearch elif else email email_validator encodings ensurepip
+entrypoints enum errno et_xmlfile eventlet events except exceptiongroup executing f2py
+facebook_business fastapi fastapi_cli fastavro fastcore fastjsonschema fastuuid faulthandler fcntl
+filecmp fileinput filelock finally flask flask_appbuilder flask_babel flask_bcrypt flask_caching
+flask_jwt_extended flask_limiter flask_login flask_session flask_sqlalchemy flask_wtf flower fluent
+fluent_logger fnmatch fonttools for fractions from frozenlist fsspec ftplib functools future gc
+gcloud_aio_auth gcloud_aio_bigquery gcloud_aio_storage gcsfs genai_prices genericpath geomet getopt
+getpass gettext gevent git gitdb gitpython glob global google google_ads google_analytics_admin
+google_api_core google_api_python_client google_auth google_auth_httplib2 google_auth_oauthlib
 google_cloud_aiplatform google_cloud_alloydb google_cloud_appengine_logging google_cloud_audit_log
 google_cloud_automl google_cloud_batch google_cloud_bigquery google_cloud_bigquery_datatransfer
 google_cloud_bigquery_storage google_cloud_bigtable google_cloud_build google_cloud_compute
@@ -133,20 +134,20 @@ jaydebeapi jedi jeepney jinja2 jiter jmespath joblib joserfc jpype1 json jsonpat
 jsonpath_python jsonschema jsonschema_specifications jupyter_client jupyter_core
 jupyterlab_pygments jwcrypto jwt kedro kedro_airflow kedro_datasets kedro_datasets_benchmarks
 kedro_datasets_experimental kedro_telemetry keyring keyword kiwisolver kombu krb5 kubernetes
-kubernetes_asyncio kylinpy lambda lazy_importer lazy_loader lazy_object_proxy lib2to3 libcst limits
-linecache linkify_it linkify_it_py litellm locale lockfile logfire_api logging looker_sdk lpt0 lpt1
-lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9 lxml lz4 lzma mailbox mailcap mako mako_render markdown
-markdown_it markdown_it_py markupsafe marshal marshmallow marshmallow_sqlalchemy math matplotlib
-matplotlib_inline mdit_py_plugins mdurl memray mergedeep methodtools microsoft_kiota_abstractions
-microsoft_kiota_authentication_azure microsoft_kiota_http microsoft_kiota_serialization_json
-microsoft_kiota_serialization_text mimetypes mistune mmap mmh3 modulefinder more_itertools
-mpl_toolkits msal msal_extensions msgpack msgraph_core msgraphfs msgspec msilib msrest msrestazure
-msvcrt multi_key_dict multidict multipart multiprocessing mwaa mypy_extensions
-mysql_connector_python mysqlclient narwhals natsort nbclient nbconvert nbformat neo4j nest_asyncio
-nest_asyncio2 netrc nis nntplib nonlocal normalizer not nt ntpath nturl2path nul numbers numpy
-numpy_config oauthlib ol_generate_code omegaconf opcode openai opencensus opencensus_context
-openlineage openlineage_integration_common openlineage_python openlineage_sql openpyxl
-opensearch_protobufs opensearch_py opentelemetry opentelemetry_api
+kubernetes_asyncio kylinpy lambda lazy_importer lazy_loader lazy_object_proxy lib2to3 libcst
+license limits linecache linkify_it linkify_it_py litellm locale lockfile logfire_api logging
+looker_sdk lpt0 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9 lxml lz4 lzma mailbox mailcap mako
+mako_render markdown markdown_it markdown_it_py markupsafe marshal marshmallow
+marshmallow_sqlalchemy math matplotlib matplotlib_inline mdit_py_plugins mdurl memray mergedeep
+methodtools microsoft_kiota_abstractions microsoft_kiota_authentication_azure microsoft_kiota_http
+microsoft_kiota_serialization_json microsoft_kiota_serialization_text mimetypes mistune mmap mmh3
+modulefinder more_itertools mpl_toolkits msal msal_extensions msgpack msgraph_core msgraphfs
+msgspec msilib msrest msrestazure msvcrt multi_key_dict multidict multipart multiprocessing mwaa
+mypy_extensions mysql_connector_python mysqlclient narwhals natsort nbclient nbconvert nbformat
+neo4j nest_asyncio nest_asyncio2 netrc nis nntplib nonlocal normalizer not nt ntpath nturl2path nul
+numbers numpy numpy_config oauthlib ol_generate_code omegaconf opcode openai opencensus
+opencensus_context openlineage openlineage_integration_common openlineage_python openlineage_sql
+openpyxl opensearch_protobufs opensearch_py opentelemetry opentelemetry_api
 opentelemetry_exporter_http_transport opentelemetry_exporter_otlp
 opentelemetry_exporter_otlp_common opentelemetry_exporter_otlp_proto_common
 opentelemetry_exporter_otlp_proto_grpc opentelemetry_exporter_otlp_proto_http
@@ -167,9 +168,9 @@ pyhive pyiceberg pyjwt pykerberos pylab pymongo pymssql pymysql pynacl pyodbc py
 pyparsing pyproject_build pyproject_hooks pypsrp pyroaring pysemver pyspark_client pyspnego pytest
 python3_saml python_arango python_daemon python_dateutil python_discovery python_dotenv
 python_http_client python_jenkins python_keycloak python_ldap python_multipart python_slugify
-python_telegram_bot pytokens pytz pyvespa pywinrm pyyaml pyzmq qdrant_client queue quopri raise
-random raw_data ray re reactivex readline redis redshift_connector referencing regex
-register_python_argcomplete reprlib requests requests_file requests_kerberos requests_ntlm
+python_telegram_bot pytokens pytz pyvespa pywinrm pyyaml pyyaml_ft pyzmq qdrant_client queue quopri
+raise random raw_data ray re reactivex readline redis redshift_connector referencing regex
+register_python_argcomplete release reprlib requests requests_file requests_kerberos requests_ntlm
 requests_oauthlib requests_toolbelt resource retryhttp return rich rich_argparse rich_toolkit
 rlcompleter room rpds rpds_py rsa ruamel_yaml ruff runpy runs s3fs s3transfer sagemaker_studio
 sched scikit_learn scipy scramp scrapbook secrets secretstorage segment_analytics_python select
@@ -183,15 +184,15 @@ strictyaml string stringprep struct structlog subprocess sunau svcs symtable sys
 tableauserverclient tabnanny tabulate tarfile telnetlib tempfile tenacity teradatasql
 teradatasqlalchemy termcolor termios test tests text_unidecode textual textwrap this threading
 threadpoolctl thrift thrift_sasl tiktoken time timeit tinycss2 tkinter token tokenize tokenizers
-tomli_w tomlkit tomllib tools tornado tqdm trace traceback tracemalloc traitlets trino truststore
-try ttx tty turtle turtledemo typer types types_protobuf types_requests typing typing_extensions
-typing_inspect typing_inspection tzdata tzlocal uc_micro_py unicodedata unittest universal_pathlib
-upath uritemplate urllib urllib3 uu uuid uuid6 uv uvicorn uvloop validators vendor_licenses venv
-vertica_python vine virtualenv warnings watchfiles watchtower wave wcwidth weakref weaviate_client
-webbrowser webencodings websocket websocket_client websockets werkzeug wheel while winreg winsound
-wirerope with wrapt wrapt_stubs wsdump wsgiref wtforms xdrlib xml xmlrpc xmlsec xmltodict yaml
-yandex_query_client yandexcloud yarl ydb ydb_dbapi yield zeep zenpy zipapp zipfile zipimport zipp
-zlib zoneinfo zope_event zope_interface zstandard
+tomli tomli_w tomlkit tomllib tools tornado tqdm trace traceback tracemalloc traitlets trino
+truststore try ttx tty turtle turtledemo typer types types_protobuf types_requests typing
+typing_extensions typing_inspect typing_inspection tzdata tzlocal uc_micro_py unicodedata unittest
+universal_pathlib upath uritemplate urllib urllib3 uu uuid uuid6 uv uvicorn uvloop validators
+vendor_licenses venv vertica_python vine virtualenv warnings watchfiles watchtower wave wcwidth
+weakref weaviate_client webbrowser webencodings websocket websocket_client websockets werkzeug
+wheel while winreg winsound wirerope with wrapt wrapt_stubs wsdump wsgiref wtforms xdrlib xml
+xmlrpc xmlsec xmltodict yaml yaml_ft yandex_query_client yandexcloud yarl ydb ydb_dbapi yield zeep
+zenpy zipapp zipfile zipimport zipp zlib zoneinfo zope_event zope_interface zstandard
 """.split()
 # compose.py end
 
