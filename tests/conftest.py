@@ -77,11 +77,11 @@ def find_python(version: str) -> Path:
     Raises:
         RuntimeError: there is none.
     """
-    versions = {Path(sys.base_prefix).parent}  # where pyenv has this one
+    folders = {Path(sys.base_prefix).parent}  # where pyenv has this one
     if shutil.which("pyenv"):
-        versions.add(Path(run("pyenv", "root", cwd=ROOT).stdout.strip()) / "versions")
+        folders.add(Path(run("pyenv", "root", cwd=ROOT).stdout.strip()) / "versions")
     name = f"python{version}"
-    installed = {path for folder in versions for path in folder.glob(f"{version}.*/bin/{name}")}
+    installed = {path for folder in folders for path in folder.glob(f"{version}.*/bin/{name}")}
     found = [shutil.which(name)]
     found += sorted(installed, key=lambda path: -int(path.parts[-3].split(".")[2]))
     for path in filter(None, found):  # a pyenv shim may exist but not run

@@ -202,9 +202,10 @@ def duration(value: float | str) -> timedelta:
 
 def moment(value: str | list[Any]) -> str:
     """Read a date, with its time and offset if it has them, and return it in ISO format."""
-    if isinstance(value, str):
-        value = re.sub("Z$", "+00:00", value)  # which Python 3.10 does not read
-    found = datetime(*value) if isinstance(value, list) else datetime.fromisoformat(value)
+    if isinstance(value, list):
+        found = datetime(*value)
+    else:  # Python 3.10 does not read a Z
+        found = datetime.fromisoformat(re.sub("Z$", "+00:00", value))
     if not 1970 <= found.year < 3000:
         raise ValueError(value)
     return found.isoformat()
