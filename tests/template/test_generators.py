@@ -29,8 +29,11 @@ def by_directory(starter, template, cwd, run):
 
 def by_git_url(starter, template, cwd, run):
     command = ["kedro", "new", "--starter", f"git+file://{template}", "--checkout=main"]
-    home = ENVIRONMENT | {"HOME": str(cwd)}  # where cookiecutter clones, also for other tests
-    run(*command, f"--directory=starters/{starter}", "--name", NAME, cwd=cwd, env=home)
+    config, clones = cwd / "cookiecutter.yaml", cwd / "clones"  # by default all tests' home
+    config.write_text(f"cookiecutters_dir: {clones}\n")
+    env = ENVIRONMENT | {"COOKIECUTTER_CONFIG": str(config)}
+    run(*command, f"--directory=starters/{starter}", "--name", NAME, cwd=cwd, env=env)
+    assert [path.name for path in clones.iterdir()] == [template.name]
 
 
 def by_config(starter, template, cwd, run):
