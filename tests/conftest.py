@@ -239,7 +239,8 @@ def forks():
     """Runs the generators and the hook in a fraction of the time they take to start."""
     from tests.forks import Forks
 
-    modules = ["cookiecutter.cli", "copier._cli", "copier._main", "kedro_airflow.plugin"]
+    modules = ["cookiecutter.cli", "copier._cli", "copier._main"]
+    modules += ["kedro_airflow.plugin", "kedro_telemetry.plugin"]
     modules += ["kedro.framework.cli.cli", "kedro.framework.cli.starters"]
     with Forks(*modules) as forks:
         yield forks

@@ -20,7 +20,8 @@ preflight.of_tests = lambda project: []  # they take seconds
 preflight.main()
 """
 MODULES = """
-kedro.framework.session kedro.runner kedro_airflow.plugin fsspec.implementations.memory
+kedro.framework.session kedro.runner kedro_airflow.plugin kedro_telemetry.plugin
+fsspec.implementations.memory packaging.requirements
 kedro_datasets.json.json_dataset kedro_datasets.matplotlib.matplotlib_dataset
 kedro_datasets.pandas.csv_dataset kedro_datasets.pandas.excel_dataset
 kedro_datasets.pandas.parquet_dataset kedro_datasets.pickle.pickle_dataset

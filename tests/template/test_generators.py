@@ -19,7 +19,6 @@ from tests.conftest import (
 
 FOLDER = "space-flights"
 STARTED = "astro-airflow-iris"
-FORKED = "spaceflights-mwaa"  # by the fast tier
 
 
 def by_directory(starter, template, cwd, run):
@@ -68,6 +67,7 @@ WAYS = [
     by_cookiecutter_directory,
     by_copier,
 ]
+QUICK = [(way, "spaceflights-mwaa") for way in WAYS if way != by_git_url]  # it clones
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +93,7 @@ def cases():
     for starter in STARTERS:
         once = [by_config, by_cookiecutter_from_the_root, by_copier]
         for way in once if starter in EMPTY else WAYS:
-            marks = () if starter == FORKED else pytest.mark.slow
+            marks = () if (way, starter) in QUICK else pytest.mark.slow
             yield pytest.param(way, starter, id=f"{starter}-{way.__name__}", marks=marks)
 
 

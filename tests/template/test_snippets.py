@@ -134,6 +134,7 @@ def fits(block, project):
     return False
 
 
+@pytest.mark.slow
 def test_kedro_accepts_all_settings_of_blocks_together(project):
     settings = yaml.safe_load((project / SETTINGS).read_text())
     for block in BLOCKS:

@@ -72,6 +72,7 @@ def updated(project, forks):
     return project, before, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_update_keeps_edits_and_brings_changes(updated):
     project, _, _ = updated
     nodes = (project / NODES).read_text()
@@ -86,6 +87,7 @@ def test_update_keeps_edits_and_brings_changes(updated):
     assert "_commit: v0.2.0" in (project / ".copier-answers.yml").read_text()
 
 
+@pytest.mark.slow
 def test_update_leaves_no_conflicts_or_rejects(updated):
     project, _, _ = updated
     status = run("git", "status", "--porcelain", "--ignored", cwd=project).stdout.splitlines()
@@ -93,17 +95,20 @@ def test_update_leaves_no_conflicts_or_rejects(updated):
     assert run("git", "grep", "-l", "<<<<<<< before", cwd=project, check=False).stdout == ""
 
 
+@pytest.mark.slow
 def test_files_that_git_ignores_stay_as_they_are(updated):
     project, _, _ = updated
     assert (project / ".env").read_text() == "TOKEN=mine\n"
     assert "mine" in (project / "airflow_settings.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_deleted_file_stays_deleted(updated):
     project, _, _ = updated
     assert not (project / "docker-compose.override.yml").exists()
 
 
+@pytest.mark.slow
 def test_outdated_dag_stays_and_the_user_is_told(updated):
     project, before, output = updated
     assert "fit_model_node" in before
