@@ -9,7 +9,7 @@ from jsonschema import Draft7Validator
 from omegaconf import OmegaConf
 
 from compose import STARTERS
-from tests.conftest import ROOT, run
+from tests.conftest import ROOT, files, run
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
@@ -32,6 +32,17 @@ def test_links_to_other_sites_are_secure_and_whole(page):
     found = re.findall(r"\]\((?!\w+\.md|pictures/|#)([^)]*)|<(http[^>]*)", page.read_text())
     for link in map("".join, found):
         assert re.fullmatch(r"https://[\w.-]+\.\w+(/[\w./%#-]*)?|http://localhost:8080\S*", link)
+
+
+@pytest.mark.parametrize("platform", ["mwaa", "k8s"])
+def test_page_on_updates_names_every_file_that_differs_between_platforms(platform):
+    folders = [ROOT / "starters" / f"spaceflights-{name}" for name in ("astro", platform)]
+    here, there = (files(folder / "{{ cookiecutter.repo_name }}") for folder in folders)
+    differ = {name for name in here | there if here.get(name) != there.get(name)}
+    page = (ROOT / "docs" / "update.md").read_text()
+    named = re.findall(r"`([^`]+)`", "".join(re.findall(r"(?m)^\| (?!the rest).*", page)))
+    known = [name for name in differ for part in named if re.match(f"{part}|.*/{part}$", name)]
+    assert differ - set(known) == set()
 
 
 def test_readme_names_every_starter():
