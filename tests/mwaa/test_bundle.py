@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 import string
 import zipfile
@@ -184,6 +185,9 @@ def test_bundle_has_the_wheel_the_configuration_and_the_dags(created):
         "/usr/local/airflow/plugins/space_flights-0.1.0-py3-none-any.whl"
     ]
     assert len(bundled["plugins.zip"]) < 100_000
+    page = (ROOT / "docs" / "mwaa.md").read_text().replace("my_project", "space_flights")
+    listed = re.findall(r"(?m)^dist/mwaa/(\S+) \(", page)
+    assert sorted(listed) == sorted(name for name in bundled if ".zip/" not in name)
 
 
 @pytest.mark.slow
