@@ -10,6 +10,7 @@ The language of a fenced block decides how it is checked:
 import re
 import runpy
 import shlex
+import shutil
 import textwrap
 from typing import NamedTuple
 
@@ -135,7 +136,8 @@ def fits(block, project):
 
 
 @pytest.mark.slow
-def test_kedro_accepts_all_settings_of_blocks_together(project):
+def test_kedro_accepts_all_settings_of_blocks_together(project, tmp_path):
+    project = shutil.copytree(project, tmp_path / "my-project")
     settings = yaml.safe_load((project / SETTINGS).read_text())
     for block in BLOCKS:
         if block.file == SETTINGS and not stands(block, project):
