@@ -104,9 +104,8 @@ def check_confirms(tasks: Mapping[KedroNode, Task]) -> None:
         click.ClickException: names the node and the dataset.
     """
     for node, task in tasks.items():
-        loaded = {name for other in tasks if tasks[other] is task for name in other.inputs}
         for name in node.confirms:
-            if name not in loaded:
+            if not any(name in other.inputs for other in tasks if tasks[other] is task):
                 raise click.ClickException(
                     f"{node.name} confirms {name}, which another task loads: it would also confirm "
                     "what came in between. Put both nodes into one task: see group_by."
